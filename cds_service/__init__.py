@@ -1,0 +1,57 @@
+"""Informational CDS Hooks cards on stage IV breast cancer: what five documents say about treating this patient.
+
+The map, in reading order. A module imports only modules above it; a test keeps the order true.
+
+    kleene                   true, false, unknown
+    errors                   what is refused, and with which HTTP status
+    model                    the frozen words that rooms hand to each other
+
+    knowledge.digest         digests of source texts
+    knowledge.lexicon        what a code or word stands for
+    knowledge.strict_yaml    YAML without surprises
+    knowledge.conditions     the `when` of a statement
+    knowledge.files          the folder of files, each against its schema
+    knowledge.passages       sources and their passages
+    knowledge.drugs          drugs and classes
+    knowledge.facts          facts and the conditions they name
+    knowledge.sections       cards, sections, options, statements
+    knowledge.words          the lexicon, built from the files
+    knowledge.knowledge      everything the service knows of medicine, frozen
+    knowledge.load           from files to knowledge, all problems at once
+    knowledge.coverage       are all passages found, is every line accounted for
+
+    decision.evaluate        conditions over truths: true? why? what is missing?
+    decision.advise          the decision table: from statements to a status
+    decision.marks           current, used before, same class as a drug that failed
+
+    patient.dates            dates as records write them
+    patient.elements         reaching into raw JSON
+    patient.record           one patient's resources out of a prefetch
+    patient.project          is it FHIR R4, as far as it is read (fhir.resources)
+    patient.recognise        codes and words to senses
+    patient.chart            the record, indexed once
+    patient.evidence         readings of one fact, and settling them
+    patient.results          a laboratory answer in any shape
+    patient.receptors        ER, PR, HER2
+    patient.medicines        courses of treatment
+    patient.menopause        menopause, ovarian suppression
+    patient.history          earlier treatment, refusals, contraindications
+    patient.disease          breast cancer, stage, sites, organ symptoms
+    patient.measures         sex, fitness, calcium, symptoms, BRCA
+    patient.establish        from a record to facts
+    patient.queries          the FHIR queries that the facts need
+
+    hooks.catalogue          the hooks this service answers
+    hooks.request            a call, validated
+    hooks.discovery          what is offered and needed
+    hooks.wording            conditions in words
+    hooks.markdown           the text of a card
+    hooks.cards              cards: text and extension from the same verdicts
+    hooks.respond            the program in one function
+
+    edge.outcome             refusals as OperationOutcomes
+    edge.explain             a trace for the terminal
+    edge.web                 HTTP
+    edge.wsgi                the application for a WSGI server
+    edge.cli                 the command line
+"""

@@ -1,0 +1,1 @@
+"""Network, disk, clock, environment: web and command line. Never clinical or FHIR knowledge."""

@@ -1,0 +1,147 @@
+"""The command line: `cds-service serve | check | explain | sources verify | sources coverage`."""
+
+import json
+import sys
+from pathlib import Path
+
+import click
+import orjson
+import waitress
+
+from cds_service.edge.explain import explain as explain_text
+from cds_service.edge.outcome import outcome
+from cds_service.edge.web import MAX_BODY, create_app
+from cds_service.errors import BadRequest, KnowledgeError, Problem, Refusal
+from cds_service.hooks.catalogue import HOOKS
+from cds_service.hooks.request import parse
+from cds_service.hooks.respond import Responder
+from cds_service.knowledge.coverage import coverage as count
+from cds_service.knowledge.coverage import verify as verify_sources
+from cds_service.knowledge.load import home, load
+
+_CARDS = click.option(
+    "--cards", type=click.Path(exists=True, file_okay=False, path_type=Path), help="The folder of knowledge files."
+)
+
+
+@click.group()
+@click.version_option(package_name="cds-service")
+def main() -> None:
+    """Informational CDS Hooks cards on stage IV breast cancer: what five documents say, with citations."""
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="Port to listen on.")
+@_CARDS
+def serve(host: str, port: int, cards: Path | None) -> None:
+    """Serve the hooks, on loopback unless told otherwise."""
+    app = _or_exit(create_app, cards)
+    if host not in ("127.0.0.1", "::1", "localhost"):
+        click.echo(
+            "Warning: callers are not authenticated; put this behind something that authenticates them.", err=True
+        )
+    server = waitress.create_server(app, host=host, port=port, threads=4, ident=None, max_request_body_size=MAX_BODY)
+    shown = f"[{host}]" if ":" in host else host
+    click.echo(f"Discovery: http://{shown}:{server.effective_port}/cds-services   (Ctrl-C stops)")
+    server.run()
+
+
+@main.command()
+@_CARDS
+def check(cards: Path | None) -> None:
+    """Check the knowledge files: schemas, citations, codes, conditions. Lists every problem at once."""
+    knowledge = _or_exit(load, cards)
+    statements = sum(len(option.statements) for option in knowledge.options.values())
+    click.echo(f"Knowledge {knowledge.version} ({knowledge.digest}) is sound:")
+    click.echo(
+        f"{len(knowledge.sources)} sources, {len(knowledge.options)} options, {statements} statements, "
+        f"{len(knowledge.facts)} facts, {len(knowledge.drugs)} drugs, {len(knowledge.lexicon.codes)} codes"
+    )
+    for card in knowledge.cards:
+        click.echo(f"{card.title}:")
+        for section in card.sections:
+            reviews = [f"{one.by} {one.on}" for one in section.reviewed]
+            state = f"reviewed by {', '.join(reviews)}" if reviews else "not reviewed by a clinician"
+            click.echo(f"  {section.title}: {len(section.options)} options, {state}")
+
+
+@main.command()
+@click.argument("request", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@_CARDS
+def explain(request: Path, cards: Path | None) -> None:
+    """Explain the answer to the hook request in REQUEST (a JSON file): facts, statements, status, why not."""
+    responder = Responder(_or_exit(load, cards))
+    body = request.read_bytes()
+    try:
+        click.echo(explain_text(responder.trace(parse(body, _hook_of(body), home()[1])), responder))
+    except Refusal as refusal:
+        click.echo(json.dumps(outcome(refusal), indent=2), err=True)
+        sys.exit(1)
+
+
+def _hook_of(body: bytes):  # type: ignore[no-untyped-def]
+    """The catalogue entry of the hook that a request names; the first one where it names none."""
+    try:
+        raw = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return HOOKS[0]
+    named = raw.get("hook") if isinstance(raw, dict) else None
+    known = [hook for hook in HOOKS if hook.name == named]
+    if not known and isinstance(named, str):
+        raise BadRequest([Problem("$.hook", "a hook that no service answers", " or ".join(one.name for one in HOOKS))])
+    return known[0] if known else HOOKS[0]
+
+
+@main.group()
+def sources() -> None:
+    """The documents behind the knowledge."""
+
+
+@sources.command()
+@_CARDS
+def coverage(cards: Path | None) -> None:
+    """Count how the passages of each source are accounted for; exit 1 if any is left over."""
+    rows = count(_or_exit(load, cards))
+    click.echo(f"{'source':16} {'cited':>6} {'not formalised':>15} {'furniture lines':>16} {'left over':>10}")
+    for row in rows:
+        click.echo(
+            f"{row.source:16} {row.cited:6} {row.not_formalised:15} {row.furniture_lines:16} {len(row.left_over):10}"
+        )
+        for passage in row.left_over:
+            click.echo(f"  left over: {row.source} {passage}")
+    sys.exit(1 if any(row.left_over for row in rows) else 0)
+
+
+@sources.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@_CARDS
+def verify(folder: Path, cards: Path | None) -> None:
+    """Verify every passage by digest against the documents (*.txt) in FOLDER; exit 1 if one fails or a line is left."""
+    documents = {path.name: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.txt"))}
+    failed = False
+    for row in verify_sources(_or_exit(load, cards), documents):
+        sound = bool(row.document) and not row.failing and not row.unaccounted
+        failed |= not sound
+        state = f"{row.document}: {row.found} passages found by digest" if row.document else "no document found"
+        click.echo(f"{'ok  ' if sound else 'FAIL'} {row.source}: {state}")
+        for passage in row.failing if row.document else ():
+            click.echo(f"       digest differs: {passage}")
+        for line in row.unaccounted:
+            click.echo(f"       line accounted for nowhere: {line}")
+    sys.exit(1 if failed else 0)
+
+
+def _or_exit(make, cards: Path | None):  # type: ignore[no-untyped-def]
+    """Load, or show every problem and stop."""
+    try:
+        return make(cards)
+    except KnowledgeError as error:
+        click.echo(f"{len(error.problems)} problems in the knowledge:", err=True)
+        for problem in error.problems:
+            click.echo(f"  {problem}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

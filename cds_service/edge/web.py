@@ -1,0 +1,100 @@
+"""The service over HTTP: three routes around `respond`, and errors that say what to do. Logs no body and no patient."""
+
+import logging
+from pathlib import Path
+
+import orjson
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException
+
+from cds_service.edge.outcome import outcome
+from cds_service.errors import BadRequest, NotJson, Problem, Refusal, TooLarge, UnknownService
+from cds_service.hooks.catalogue import HOOKS, by_service
+from cds_service.hooks.discovery import discovery
+from cds_service.hooks.request import parse
+from cds_service.hooks.respond import Responder
+from cds_service.knowledge.load import home, load
+from cds_service.patient.project import warm_up
+
+#: a body of 1,000 resources is about 0.9 MB; a chart of 7,000 about 6 MB
+MAX_BODY = 16 * 1024 * 1024
+_log = logging.getLogger("cds_service")
+
+
+def create_app(cards: Path | None = None) -> Flask:
+    """The Flask application, knowledge loaded and models warm. Raises KnowledgeError when knowledge is not sound."""
+    app = Flask(__name__)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+    knowledge = load(cards)
+    schemas = home()[1]
+    responder = Responder(knowledge)
+    offered = orjson.dumps(discovery(knowledge))
+    warm_up()
+
+    @app.get("/cds-services")
+    def services() -> Response:
+        return _json(offered)
+
+    @app.post("/cds-services/<service>")
+    def call(service: str) -> Response:
+        hook = by_service(service)
+        if hook is None:
+            known = ", ".join(one.service for one in HOOKS)
+            raise UnknownService([Problem("the path", "a service id that is not offered", f"one of {known}")])
+        if request.mimetype != "application/json":
+            raise NotJson([Problem("the header Content-Type", "another media type", "application/json")])
+        if request.headers.get("Content-Encoding", "identity") != "identity":
+            raise NotJson([Problem("the header Content-Encoding", "an encoded body", "identity")])
+        return _json(orjson.dumps(responder.respond(parse(request.get_data(cache=False), hook, schemas))))
+
+    @app.errorhandler(Refusal)
+    def refused(refusal: Refusal) -> Response:
+        return _json(orjson.dumps(outcome(refusal)), refusal.status)
+
+    @app.errorhandler(HTTPException)
+    def failed(error: HTTPException) -> Response:
+        return _plain_failure(error)
+
+    @app.errorhandler(Exception)
+    def broken(error: Exception) -> Response:
+        """A fault of ours: its place goes to the log, its text (which may repeat the call) goes nowhere."""
+        _log.error("internal error %s at %s", type(error).__name__, _place(error))
+        problem = Problem("the service", "an internal error", "an answer; it was logged, please report it")
+        failure = Refusal([problem])
+        failure.issue = "exception"
+        return _json(orjson.dumps(outcome(failure)), 500)
+
+    return app
+
+
+def _plain_failure(error: HTTPException) -> Response:
+    """Flask's own refusals (404, 405, 413, 400 of a cut body) as OperationOutcomes."""
+    status = error.code or 500
+    refusal: Refusal = BadRequest([Problem("the request", error.name.lower(), _remedy(status))])
+    if status == 413:
+        refusal = TooLarge([Problem("the body", f"more than {MAX_BODY} bytes", "a smaller body")])
+    elif status in (404, 405):
+        refusal.issue = "not-found" if status == 404 else "not-supported"
+    answer = _json(orjson.dumps(outcome(refusal)), status)
+    allowed = getattr(error, "valid_methods", None)
+    if allowed:
+        answer.headers["Allow"] = ", ".join(sorted(allowed))
+    return answer
+
+
+def _remedy(status: int) -> str:
+    return {
+        404: "GET /cds-services or POST /cds-services/{id}",
+        405: "GET /cds-services or POST /cds-services/{id}",
+    }.get(status, "a request as CDS Hooks 2.0 describes it")
+
+
+def _place(error: Exception) -> str:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else "unknown"
+
+
+def _json(body: bytes, status: int = 200) -> Response:
+    return Response(body, status, content_type="application/json")

@@ -1,0 +1,1 @@
+"""CDS Hooks' own words: catalogue of hooks, request, discovery, cards, `respond`. Never sockets."""

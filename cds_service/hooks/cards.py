@@ -1,0 +1,188 @@
+"""Cards out: text and extension from the same verdicts, so that the two never disagree."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Any
+from uuid import UUID, uuid5
+
+from cds_service.decision.advise import Adviser
+from cds_service.decision.marks import has_history, marks
+from cds_service.hooks.markdown import Item, detail, summary
+from cds_service.hooks.request import HookCall
+from cds_service.kleene import FALSE, Truth
+from cds_service.knowledge.knowledge import Knowledge
+from cds_service.model import CardPlan, Fact, Position, Status, Verdict
+
+EXTENSION = "org.cds-service"
+_NAMESPACE = UUID("6f1d4a52-3f2c-5b0e-9a53-0d5a3b9f7c11")
+#: facts that the line on what was read leaves out: the gate passed, and HR follows from ER and PR
+_UNSHOWN = {"breast-cancer", "stage", "hr"}
+_EMPTY = {"unknown", "none", "0"}
+
+
+class Writer:
+    """Writes the cards of one knowledge. Remembers texts by what they depend on; no patient is in them."""
+
+    def __init__(self, knowledge: Knowledge, adviser: Adviser):
+        self._knowledge = knowledge
+        self._adviser = adviser
+        self._text = lru_cache(maxsize=2048)(self._written)
+        self._plans = {plan.id: plan for plan in knowledge.cards}
+        self._fixed = {"version": knowledge.version, "digest": knowledge.digest}
+        self._codings = {option: _coding(option, knowledge) for option in knowledge.options}
+
+    def cards(self, call: HookCall, facts: Mapping[str, Fact], answers: tuple[Truth, ...]) -> list[dict[str, Any]]:
+        """At most one card for each plan that has an option to list."""
+        values = tuple((name, fact.value, fact.note) for name, fact in facts.items())
+        labels = self._labels(facts)
+        written: list[dict[str, Any]] = []
+        for plan in self._knowledge.cards:
+            head, body, listed = self._text(plan.id, answers, values, labels, not written)
+            if not listed:
+                continue
+            card = self._card(call, plan, head, body)
+            extension = {"knowledge": self._fixed, "options": [_option(*one, facts) for one in listed]}
+            if not written:
+                extension["facts"] = self._facts(facts)
+            card["extension"] = {EXTENSION: extension}
+            written.append(card)
+        return written
+
+    def over(self, call: HookCall, facts: Mapping[str, Fact]) -> dict[str, Any]:
+        """The one card for stage IV disease whose breast cancer is marked as inactive, in remission or resolved."""
+        plan = self._knowledge.cards[0]
+        head = (
+            "Stage IV breast cancer on record, but marked as inactive, in remission or resolved: no options are listed"
+        )
+        body = (
+            "Evidence of stage IV breast cancer is on record, and the breast cancer itself is marked as inactive, in "
+            "remission or resolved. No options are listed. If the disease is current, its clinical status needs "
+            f"correction on record.\n\n_{self._knowledge.notice}_"
+        )
+        card = self._card(call, plan, head, body)
+        gate = [_because(facts[name], facts[name].references) for name in ("breast-cancer", "stage")]
+        card["extension"] = {EXTENSION: {"knowledge": self._fixed, "options": [], "gate": gate}}
+        return card
+
+    def nothing(self, reason: str, facts: Mapping[str, Fact]) -> dict[str, Any]:
+        """Why there is no card: stands beside the empty list, for whoever asks."""
+        gate = [_because(facts[name], facts[name].references) for name in ("breast-cancer", "stage")]
+        return {EXTENSION: {"knowledge": self._fixed, "noCard": {"reason": reason, "gate": gate}}}
+
+    def _card(self, call: HookCall, plan: CardPlan, head: str, body: str) -> dict[str, Any]:
+        content = hashlib.sha256(f"{call.instance}\0{call.patient}\0{plan.id}\0{head}\0{body}".encode()).hexdigest()
+        links = [
+            {"label": f"{source.publisher}: {source.title}", "url": source.url, "type": "absolute"}
+            for source in self._knowledge.sources.values()
+            if source.url and source.url in body
+        ]
+        card: dict[str, Any] = {
+            "uuid": str(uuid5(_NAMESPACE, content)),
+            "summary": head,
+            "indicator": "info",
+            "detail": body,
+            "source": {"label": self._knowledge.title},
+        }
+        if links:
+            card["links"] = links
+        return card
+
+    def _labels(self, facts: Mapping[str, Fact]) -> tuple[tuple[str, str], ...]:
+        """The options that carry a mark of the patient's history, with their labels."""
+        if not has_history(facts):
+            return ()
+        marked = ((option, marks(option, self._knowledge, facts)) for option in self._knowledge.options.values())
+        return tuple((option.id, f"{option.label} [{'; '.join(found)}]") for option, found in marked if found)
+
+    def _written(
+        self,
+        card: str,
+        answers: tuple[Truth, ...],
+        values: tuple[tuple[str, str, str], ...],
+        labels: tuple[tuple[str, str], ...],
+        first: bool,
+    ) -> tuple[str, str, list[tuple[dict[str, Any], dict[str, list[str]]]]]:
+        """Summary and detail of a card, and its options as far as they are the same for every patient with these
+        answers, each with the answers of facts that decided it; nothing where it lists none."""
+        plan, marked = self._plans[card], dict(labels)
+        own = {option.id for section in plan.sections for option in section.options}
+        verdicts = self._adviser.advise(answers).verdicts
+        listed = tuple(one for one in verdicts if one.option in own and one.status is not Status.NOT_SUPPORTED)
+        if not listed:
+            return "", "", []
+        known = dict(zip(self._knowledge.questions, answers, strict=True))
+        by_name = {name: value for name, value, _ in values}
+        notes = {name: note for name, _, note in values}
+        items = [Item(marked.get(one.option, self._knowledge.options[one.option].label), one) for one in listed]
+        read = _read_line(by_name, self._knowledge) if first else ""
+        counts = Counter(one.status for one in listed)
+        body = detail(plan, items, known, self._knowledge, notes, read)
+        return summary(plan, by_name, counts), body, [(self._fixed_part(one), _deciders(one)) for one in listed]
+
+    def _fixed_part(self, verdict: Verdict) -> dict[str, Any]:
+        coding = self._codings[verdict.option]
+        return {
+            "option": verdict.option,
+            "status": verdict.status.value,
+            **({"coding": coding} if coding else {}),
+            "citations": _citations(verdict),
+            "missing": list(verdict.missing),
+        }
+
+    def _facts(self, facts: Mapping[str, Fact]) -> list[dict[str, Any]]:
+        gate = ("breast-cancer", "stage")
+        return [
+            {**_because(fact, fact.references), **({"note": fact.note} if fact.note else {})}
+            for name, fact in facts.items()
+            if name not in gate
+        ]
+
+
+def _deciders(verdict: Verdict) -> dict[str, list[str]]:
+    """The facts that decided a verdict, with the answers that did."""
+    found: dict[str, list[str]] = {}
+    for atom in verdict.because:
+        found.setdefault(atom.fact, []).append(atom.answer)
+    return found
+
+
+def _option(fixed: dict[str, Any], deciders: Mapping[str, list[str]], facts: Mapping[str, Fact]) -> dict[str, Any]:
+    """An option of the extension, with the resources of this patient."""
+    because = []
+    for name, answers in deciders.items():
+        references = {one for answer in answers for one in facts[name].answer(answer).references}
+        because.append(_because(facts[name], sorted(references)))
+    return {**fixed, "because": because}
+
+
+def _because(fact: Fact, references: Iterable[str]) -> dict[str, Any]:
+    return {"fact": fact.name, "value": fact.value, "references": list(references)}
+
+
+def _citations(verdict: Verdict) -> list[dict[str, str]]:
+    """What holds or is still open; `against` only where it holds, since open it decides nothing yet."""
+    rows = dict.fromkeys(
+        (one.source, one.passage, one.position.value)
+        for one, value in verdict.statements
+        if value is not FALSE and (one.position is not Position.AGAINST or value.value == "true")
+    )
+    return [{"source": source, "passage": passage, "position": position} for source, passage, position in rows]
+
+
+def _coding(option: str, knowledge: Knowledge) -> list[dict[str, str]]:
+    return [
+        {"system": knowledge.lexicon.uri(code.system), "code": code.code, "display": code.display}
+        for drug in knowledge.options[option].drugs
+        for code in knowledge.drugs[drug].rxnorm[:1]
+    ]
+
+
+def _read_line(values: Mapping[str, str], knowledge: Knowledge) -> str:
+    """What was read from the record, and what was asked for and is not there."""
+    shown = [name for name in knowledge.facts_asked if name not in _UNSHOWN]
+    known = [f"{knowledge.facts[name].short} {values[name]}" for name in shown if values[name] not in _EMPTY]
+    unknown = [knowledge.facts[name].short for name in shown if values[name] == "unknown"]
+    line = f"On record: {'; '.join(known) or 'none of the facts asked for'}."
+    return f"{line} Not on record: {', '.join(unknown)}." if unknown else line

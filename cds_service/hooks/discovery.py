@@ -1,0 +1,42 @@
+"""Discovery: what this service offers and what it needs, derived from the knowledge and never written twice."""
+
+from typing import Any
+
+from cds_service.hooks.catalogue import HOOKS, Hook
+from cds_service.knowledge.drugs import within_sentence
+from cds_service.knowledge.knowledge import Knowledge
+from cds_service.patient.queries import PATIENT, queries
+
+
+def discovery(knowledge: Knowledge) -> dict[str, Any]:
+    """The body of GET /cds-services (CDS Hooks 2.0, "Discovery")."""
+    return {"services": [_service(hook, knowledge) for hook in HOOKS] if knowledge.cards else []}
+
+
+def _service(hook: Hook, knowledge: Knowledge) -> dict[str, Any]:
+    return {
+        "hook": hook.name,
+        "id": hook.service,
+        "title": hook.title,
+        "description": f"{_purpose(hook, knowledge)} {_contents(knowledge)}",
+        "prefetch": {need.key: need.template.replace(PATIENT, "{{context.patientId}}") for need in queries(knowledge)},
+        "usageRequirements": (
+            "Needs the prefetch keys "
+            + " and ".join(need.key for need in queries(knowledge) if need.required)
+            + "; every other key that is left out leaves facts unknown, and the cards say which."
+        ),
+    }
+
+
+def _purpose(hook: Hook, knowledge: Knowledge) -> str:
+    return hook.purpose.format(sources=", ".join(source.short for source in knowledge.sources.values()))
+
+
+def _contents(knowledge: Knowledge) -> str:
+    cards = (
+        f"{card.title} ({', '.join(within_sentence(section.title) for section in card.sections)})"
+        for card in knowledge.cards
+    )
+    reviewed = all(section.reviewed for section in knowledge.sections)
+    review = "" if reviewed else " Not reviewed by a clinician."
+    return f"Cards: {'; '.join(cards)}. Knowledge {knowledge.version}.{review}"

@@ -1,0 +1,223 @@
+"""The text of a card: what a clinician reads in ten seconds. Made of reviewed words; nothing of the chart is in it.
+
+Equal advice reads the same for every patient, so texts are remembered; references to a patient's resources stand in the
+card's extension, never here.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from cds_service.decision.evaluate import Truths, truth
+from cds_service.hooks.wording import opens, simplest, unknown_facts, why
+from cds_service.kleene import FALSE, TRUE, UNKNOWN
+from cds_service.knowledge.knowledge import Knowledge
+from cds_service.model import CardPlan, Position, Statement, Status, Verdict
+
+SUMMARY_LIMIT = 139
+#: how a card says that a fact which removes options must hold nothing against this one
+_NONE_OF = {"contraindications": "not contraindicated", "refusals": "not refused"}
+_EVERYONE = "for everyone with stage IV breast cancer"
+
+
+@dataclass(frozen=True)
+class Item:
+    """An option on a card: its label with the marks of the patient's history, its verdict."""
+
+    label: str
+    verdict: Verdict
+
+
+def summary(plan: CardPlan, values: Mapping[str, str], counts: Mapping[Status, int]) -> str:
+    """One line: what the card is, for whom, how many. At most 139 characters (CDS Hooks 2.0, card `summary`)."""
+    whom = ", ".join(_profile(fact, values[fact]) for fact in plan.summary_facts if _profile(fact, values[fact]))
+    parts = [
+        f"{counts[Status.SUPPORTED]} supported",
+        f"{counts[Status.DIFFERS]} differ" if counts[Status.DIFFERS] else "",
+        f"{counts[Status.NEEDS_DATA]} need a fact" if counts[Status.NEEDS_DATA] else "",
+    ]
+    title = f"{plan.title}, stage IV breast cancer{f', {whom}' if whom else ''}"
+    return f"{title}: {', '.join(part for part in parts if part)}"
+
+
+def _profile(fact: str, value: str) -> str:
+    """How a summary says a fact: short, and unknown is said too."""
+    if fact in ("er", "pr", "hr", "her2"):
+        return f"{fact.upper()} {value}"
+    if fact == "sites":
+        sites = value.split(", ")
+        return f"sites {' and '.join(sites)}" if len(sites) < 3 else f"{len(sites)} sites"
+    return f"{fact} unknown" if value == "unknown" else value
+
+
+def detail(
+    plan: CardPlan, items: Iterable[Item], truths: Truths, knowledge: Knowledge, said: Mapping[str, str], first: str
+) -> str:
+    """The card's Markdown. `said` are the facts' notes by id; `first` is the line on what was read from the record."""
+    listed = [item for item in items if item.verdict.status is not Status.NOT_SUPPORTED]
+    groups = {status: [item for item in listed if item.verdict.status is status] for status in Status}
+    blocks = [first] if first else []
+    if groups[Status.SUPPORTED]:
+        blocks.append("**Supported**\n" + "\n".join(_supported(groups[Status.SUPPORTED], truths, knowledge)))
+    if groups[Status.DIFFERS]:
+        blocks.append("**Sources differ**\n" + "\n".join(_differing(groups[Status.DIFFERS], truths, knowledge)))
+    if groups[Status.NEEDS_DATA]:
+        lines = _open(groups[Status.NEEDS_DATA], truths, knowledge, said)
+        blocks.append("**Depends on a missing fact**\n" + "\n".join(lines))
+    remarks = _remarks(listed, truths, knowledge)
+    if remarks:
+        blocks.append("**Remarks**\n" + "\n".join(remarks))
+    blocks.append(_sources(listed, knowledge))
+    blocks.append(_notice(plan, knowledge, truths))
+    return "\n\n".join(blocks)
+
+
+# GROUPS
+
+
+def _supported(items: list[Item], truths: Truths, knowledge: Knowledge) -> list[str]:
+    grouped: dict[tuple[str, str, tuple[str, ...]], list[Item]] = {}
+    for item in items:
+        holding = _holding(item, Position.SUPPORTS)
+        because = ", ".join(why(holding[0].when, truths)) or _EVERYONE
+        key = (because, _unsettled(item, knowledge), tuple(sorted({one.source for one in holding})))
+        grouped.setdefault(key, []).append(item)
+    lines = []
+    for (because, unsettled, _), members in grouped.items():
+        cited = _cited([one for item in members for one in _holding(item, Position.SUPPORTS)], knowledge)
+        lines.append(f"- {_labels(members)}: {because} ({cited}){unsettled}")
+    return lines
+
+
+def _differing(items: list[Item], truths: Truths, knowledge: Knowledge) -> list[str]:
+    """By what speaks against, then by what speaks for: an objection that many options share stands once."""
+    grouped: dict[tuple[Statement, ...], dict[tuple[object, ...], list[Item]]] = {}
+    for item in items:
+        holding, opposing = _holding(item, Position.SUPPORTS), tuple(dict.fromkeys(_holding(item, Position.AGAINST)))
+        key = (why(holding[0].when, truths), tuple(sorted({one.source for one in holding})))
+        grouped.setdefault(opposing, {}).setdefault(key, []).append(item)
+    lines = []
+    for opposing, groups in grouped.items():
+        against = [f"{one.note or ', '.join(why(one.when, truths))} ({_cited([one], knowledge)})" for one in opposing]
+        for i, members in enumerate(groups.values()):
+            holding = [one for item in members for one in _holding(item, Position.SUPPORTS)]
+            reasons = ", ".join(why(_holding(members[0], Position.SUPPORTS)[0].when, truths)) or _EVERYONE
+            supporting = f"{reasons} ({_cited(holding, knowledge)})"
+            if len(groups) == 1:
+                lines += [f"- {_labels(members)}", f"  - for: {supporting}"]
+            else:
+                lines += ["- For:"] if i == 0 else []
+                lines.append(f"  - {_labels(members)}: {supporting}")
+        lines += [f"  - {'against' if len(groups) == 1 else 'Against all of these'}: {one}" for one in against]
+    return lines
+
+
+def _open(items: list[Item], truths: Truths, knowledge: Knowledge, said: Mapping[str, str]) -> list[str]:
+    """By missing fact, then by what its answer would have to be."""
+    grouped: dict[tuple[str, ...], dict[str, list[tuple[Item, list[Statement]]]]] = {}
+    for item in items:
+        candidates = [
+            one for one, value in item.verdict.statements if one.position is Position.SUPPORTS and value is UNKNOWN
+        ]
+        candidates = candidates or _holding(item, Position.SUPPORTS)
+        option = knowledge.options[item.verdict.option]
+        statement = simplest(iter(candidates), truths)
+        lacking = [fact for fact in knowledge.facts if fact in set(unknown_facts(option.requires, truths))]
+        asked = {*unknown_facts(statement.when, truths), *lacking}
+        ordered = tuple(fact for fact in knowledge.facts if fact in asked)
+        needed = " and ".join(
+            part for part in (opens(statement.when, truths), *(_NONE_OF[fact] for fact in lacking)) if part
+        )
+        grouped.setdefault(ordered, {}).setdefault(needed, []).append((item, candidates))
+    lines = []
+    for facts, answers in sorted(grouped.items(), key=lambda row: (len(row[0]), row[0])):
+        names = " and ".join(knowledge.facts[fact].label for fact in facts)
+        notes = "; ".join(dict.fromkeys(said[fact] for fact in facts if said.get(fact)))
+        lines.append(f"- {names} not on record{f' ({notes})' if notes else ''}")
+        for needed, members in answers.items():
+            cited = _cited([one for _, open_ in members for one in open_], knowledge)
+            lines.append(f"  - if {needed}: {_labels([item for item, _ in members])} ({cited})")
+    return lines
+
+
+def _unsettled(item: Item, knowledge: Knowledge) -> str:
+    if not item.verdict.missing:
+        return ""
+    names = " and ".join(within(knowledge.facts[fact].label) for fact in item.verdict.missing)
+    return f"; could change with: {names}"
+
+
+def _remarks(items: list[Item], truths: Truths, knowledge: Knowledge) -> list[str]:
+    """Notes of statements that hold, errata, and what is known to have changed since."""
+    grouped: dict[str, list[str]] = {}
+    for item in items:
+        option = knowledge.options[item.verdict.option]
+        for statement, value in item.verdict.statements:
+            if value is TRUE and statement.on_card and statement.note:
+                grouped.setdefault(f"{statement.note} ({_cited([statement], knowledge)})", []).append(option.label)
+        for erratum in (one for one in option.errata if one.on_card):
+            text = f"Erratum: {erratum.says} ({knowledge.sources[erratum.source].short} {erratum.passage})"
+            grouped.setdefault(text, []).append(option.label)
+        for change in option.currency:
+            cites = f"[{change.cites}]({change.url})" if change.url else change.cites
+            grouped.setdefault(f"Since then ({change.on}): {change.says} ({cites})", []).append(option.label)
+    return [f"- {', '.join(dict.fromkeys(labels))}: {text}" for text, labels in grouped.items()]
+
+
+# PIECES
+
+
+def _holding(item: Item, position: Position) -> list[Statement]:
+    return [one for one, value in item.verdict.statements if one.position is position and value is TRUE]
+
+
+def _labels(items: list[Item]) -> str:
+    return ", ".join(item.label for item in items)
+
+
+def _cited(statements: list[Statement], knowledge: Knowledge) -> str:
+    """Short citations: each source with its passages, its own word of strength kept."""
+    by_source: dict[str, dict[str, str]] = {}
+    for one in statements:
+        by_source.setdefault(one.source, {})[one.passage] = one.strength
+    return "; ".join(
+        f"{knowledge.sources[source].short} {_passages(passages)}{_strength(passages)}"
+        for source, passages in sorted(by_source.items(), key=lambda row: list(knowledge.sources).index(row[0]))
+    )
+
+
+def _strength(passages: Mapping[str, str]) -> str:
+    words = list(dict.fromkeys(word for word in passages.values() if word))
+    return f" “{' / '.join(words)}”" if words else ""
+
+
+def _passages(passages: Iterable[str]) -> str:
+    numbers = sorted({int(passage[1:]) for passage in passages})
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return ", ".join(f"L{first}" if first == last else f"L{first}-L{last}" for first, last in runs)
+
+
+def _sources(items: list[Item], knowledge: Knowledge) -> str:
+    cited = {statement.source for item in items for statement, value in item.verdict.statements if value is not FALSE}
+    rows = []
+    for source in knowledge.sources.values():
+        if source.id in cited:
+            name = f"{source.publisher}, {source.dated}"
+            rows.append(f"[{name}]({source.url})" if source.url else name)
+    return "Sources: " + "; ".join(rows)
+
+
+def _notice(plan: CardPlan, knowledge: Knowledge, truths: Truths) -> str:
+    years = sorted(source.dated[:4] for source in knowledge.sources.values() if source.dated[:4].isdigit())
+    notices = [says for when, says in knowledge.notices if truth(when, truths) is TRUE]
+    reviewed = "" if all(section.reviewed for section in plan.sections) else " Not reviewed by a clinician."
+    return f"_{' '.join([knowledge.notice, f'Sources of {years[0]} to {years[-1]}.', *notices])}{reviewed}_"
+
+
+def within(label: str) -> str:
+    """A label within a sentence."""
+    return label[0].lower() + label[1:] if label[1:2].islower() else label

@@ -1,0 +1,95 @@
+"""From the bytes of a call to a hook call: parsed once, checked against the schemas, every fault reported at once.
+
+The messages name where a fault stands and what was expected, never a value of the call.
+"""
+
+import json
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import orjson
+from jsonschema import Draft202012Validator
+
+from cds_service.errors import BadRequest, Problem
+from cds_service.hooks.catalogue import Hook
+
+
+@dataclass(frozen=True)
+class HookCall:
+    """The validated request. `prefetch` is as it came; `token` and `fhir_server` are for fetching only."""
+
+    hook: Hook
+    instance: str
+    patient: str
+    context: dict[str, Any]
+    prefetch: dict[str, Any]
+    fhir_server: str = ""
+    token: str = field(default="", repr=False)
+
+
+def parse(body: bytes, hook: Hook, schemas: Path) -> HookCall:
+    """Read a call of a service. Raises BadRequest with every fault of the envelope and its context."""
+    try:
+        raw = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        where = f"the body, line {error.lineno}, column {error.colno}"
+        raise BadRequest([Problem(where, "text that is not JSON", "a JSON object in UTF-8")]) from None
+    return read(raw, hook, schemas)
+
+
+def read(raw: Any, hook: Hook, schemas: Path) -> HookCall:
+    """Check parsed JSON and make it a hook call."""
+    problems = _faults(raw, "request", schemas, "$")
+    if isinstance(raw, dict):
+        if isinstance(raw.get("hook"), str) and raw["hook"] != hook.name:
+            problems.append(Problem("$.hook", "another hook", f"{hook.name!r}, the hook of {hook.service}"))
+        if isinstance(raw.get("context"), dict):
+            problems += _faults(raw["context"], hook.context, schemas, "$.context")
+    if problems:
+        raise BadRequest(problems)
+    authorization = raw.get("fhirAuthorization")
+    token = authorization.get("access_token") if isinstance(authorization, dict) else None
+    return HookCall(
+        hook=hook,
+        instance=raw["hookInstance"],
+        patient=raw["context"]["patientId"],
+        context=raw["context"],
+        prefetch=raw.get("prefetch", {}),
+        fhir_server=raw.get("fhirServer", ""),
+        token=token if isinstance(token, str) else "",
+    )
+
+
+@cache
+def _validator(path: Path) -> Draft202012Validator:
+    return Draft202012Validator(json.loads(path.read_text(encoding="utf-8")))
+
+
+def _faults(value: Any, schema: str, schemas: Path, root: str) -> list[Problem]:
+    validator = _validator(schemas / "hooks" / f"{schema}.schema.json")
+    problems = []
+    for error in validator.iter_errors(value):
+        where = root + "".join(f".{step}" for step in error.absolute_path)
+        problems.append(Problem(where, *_words(error)))
+    return sorted(problems, key=str)
+
+
+def _words(error: Any) -> tuple[str, str]:
+    """Found and expected, without the value that was sent."""
+    kind = {dict: "an object", list: "an array", str: "a string", bool: "a truth value", type(None): "null"}
+    found = kind.get(type(error.instance), "a number")
+    match error.validator:
+        case "required" | "dependentRequired":
+            absent = error.message.split("'")[1]
+            return f"no `{absent}`", f"`{absent}`"
+        case "type":
+            return found, f"type {error.validator_value}"
+        case "minLength":
+            return "an empty string", "some text"
+        case "maxLength":
+            return "a very long string", f"at most {error.validator_value} characters"
+        case "pattern":
+            return f"{found} of another form", f"the form {error.validator_value}"
+    return found, str(error.validator)

@@ -1,0 +1,58 @@
+"""The words of conditions on a card: why an option is listed, and what would decide the ones that are open."""
+
+from collections.abc import Iterator
+
+from cds_service.decision.evaluate import Truths, deciding, truth
+from cds_service.kleene import FALSE, TRUE, UNKNOWN
+from cds_service.model import All, Any_, Atom, Condition, Not, Open, Statement
+
+
+def why(condition: Condition, truths: Truths) -> tuple[str, ...]:
+    """What made a condition true, as phrases: 'hormone receptor-positive', 'postmenopausal'."""
+    return tuple(dict.fromkeys(_said(atom, truths) for atom in deciding(condition, truths)))
+
+
+def _said(atom: Atom, truths: Truths) -> str:
+    return atom.says if truths[atom] is TRUE else atom.denies
+
+
+def opens(condition: Condition, truths: Truths) -> str:
+    """What is still needed for a condition to be true, in words: 'HER2-negative and postmenopausal'."""
+    return _needed(condition, truths, True)
+
+
+def _needed(condition: Condition, truths: Truths, wanted: bool) -> str:
+    match condition:
+        case Atom():
+            return condition.says if wanted else condition.denies
+        case Open(fact):
+            return f"{fact} known"
+        case Not(member):
+            return _needed(member, truths, not wanted)
+        case All(members) | Any_(members):
+            open_ = [member for member in members if truth(member, truths) is UNKNOWN]
+            words = list(dict.fromkeys(_needed(member, truths, wanted) for member in open_))
+            both = isinstance(condition, All) is wanted
+            return (" and " if both else " or ").join(
+                f"({one})" if " or " in one and both and len(words) > 1 else one for one in words
+            )
+
+
+def simplest(statements: Iterator[Statement], truths: Truths) -> Statement:
+    """Of several open statements the one that needs the fewest further facts."""
+    return min(statements, key=lambda one: len(set(unknown_facts(one.when, truths))))
+
+
+def unknown_facts(condition: Condition, truths: Truths) -> Iterator[str]:
+    """The facts of the unknown atoms that keep a condition open, each as often as it stands there."""
+    match condition:
+        case Atom(fact, _):
+            if truths[condition] is UNKNOWN:
+                yield fact
+        case Not(member):
+            yield from unknown_facts(member, truths)
+        case All(members) | Any_(members):
+            if truth(condition, truths) not in (TRUE, FALSE):
+                for member in members:
+                    if truth(member, truths) is UNKNOWN:
+                        yield from unknown_facts(member, truths)

@@ -1,0 +1,230 @@
+"""The record, indexed once: every resource with what its codes and words stand for, and whether it counts as evidence.
+
+A resource counts when it is sound FHIR (`project.fault`) and its status says that it is a fact: not entered in error,
+refuted, cancelled, planned or preliminary. What does not count keeps its reason.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from cds_service.knowledge.knowledge import Knowledge
+from cds_service.model import Drug
+from cds_service.patient.dates import day
+from cds_service.patient.elements import objects, word
+from cds_service.patient.project import READ, fault
+from cds_service.patient.recognise import Recognised, Recogniser, plain_codes, text_of
+from cds_service.patient.record import Record
+
+#: statuses of the R4 value sets that make a resource evidence of what it says
+_EVIDENCE = {
+    "Observation": {"final", "amended", "corrected"},
+    "Procedure": {"completed", "in-progress"},
+    "MedicationRequest": {"active", "on-hold", "completed", "stopped"},
+    "MedicationStatement": {"active", "on-hold", "completed", "stopped"},
+    "MedicationAdministration": {"in-progress", "on-hold", "completed", "stopped"},
+}
+_OTHER_STATUSES = {
+    "registered", "preliminary", "cancelled", "entered-in-error", "unknown", "draft", "not-done", "not-taken",
+    "intended", "preparation", "stopped", "on-hold",
+}  # fmt: skip
+_ORDERED = {"order", "original-order", "reflex-order", "filler-order", "instance-order"}
+_UNCONFIRMED = {"unconfirmed", "provisional", "differential"}
+_DATED = {
+    "Condition": ("onsetDateTime", "onsetPeriod", "recordedDate", "assertedDate", "dateRecorded"),
+    "Observation": ("effectiveDateTime", "effectiveInstant", "effectivePeriod", "issued"),
+    "Procedure": ("performedDateTime", "performedPeriod"),
+    "AllergyIntolerance": ("onsetDateTime", "recordedDate"),
+}
+
+
+@dataclass
+class Entry:
+    """One resource of the record: `codes` and `text` are those of what it is about."""
+
+    reference: str
+    kind: str
+    raw: dict[str, Any]
+    codes: tuple[Recognised, ...]
+    text: str
+
+    def __post_init__(self) -> None:
+        self._known: dict[str, str] = {}
+
+    @property
+    def status(self) -> str:
+        """Its status element."""
+        return word(self.raw.get("status"))
+
+    @property
+    def date(self) -> str:
+        """When it was so, as far as the resource says."""
+        return self._remember("date", _date)
+
+    @property
+    def whole_text(self) -> str:
+        """What the resource is about and what it says of it, in words: 'code: value', lower case."""
+        return self._remember("whole_text", _whole_text)
+
+    @property
+    def unreadable(self) -> str:
+        """Why the resource cannot be read; '' when it can."""
+        return self._remember("unreadable", lambda entry: fault(entry.raw))
+
+    @property
+    def no_evidence(self) -> str:
+        """Why the resource, though readable, is no evidence; '' when it is."""
+        return self._remember("no_evidence", lambda entry: _no_evidence(entry.kind, entry.raw))
+
+    def _remember(self, name: str, find: Callable[["Entry"], str]) -> str:
+        # functools.cached_property takes a lock at each first reading, which costs more than most of these do
+        found = self._known.get(name)
+        if found is None:
+            found = self._known[name] = find(self)
+        return found
+
+
+def _date(entry: Entry) -> str:
+    for name in _DATED.get(entry.kind, ()):
+        value = entry.raw.get(name)
+        found = day(value.get("start") or value.get("end")) if isinstance(value, dict) else day(value)
+        if found:
+            return found
+    return ""
+
+
+def _whole_text(entry: Entry) -> str:
+    value = entry.raw.get("valueString") or entry.raw.get("valueCodeableConcept")
+    if isinstance(entry.raw.get("valueBoolean"), bool):
+        value = "yes" if entry.raw["valueBoolean"] else "no"
+    return f"{entry.text}: {text_of(value)}" if value else entry.text
+
+
+@dataclass
+class Chart:
+    """A record through the eyes of the lexicon."""
+
+    record: Record
+    recogniser: Recogniser
+    knowledge: Knowledge
+    shelf: dict[str, Any] = field(default_factory=dict)
+    entries: dict[str, list[Entry]] = field(default_factory=dict)
+    _asking: dict[str, list[tuple[Entry, Recognised, dict[str, Any]]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+    _saying: dict[str, list[tuple[Entry, Recognised]]] = field(default_factory=lambda: defaultdict(list))
+
+    def of(self, *kinds: str) -> Iterator[Entry]:
+        """Every resource of these types, by reference."""
+        for kind in kinds:
+            yield from self.entries.get(kind, ())
+
+    def asking(self, fact: str) -> list[tuple[Entry, Recognised, dict[str, Any]]]:
+        """Observations (or their components) that ask a fact's question: entry, how recognised, where the value is."""
+        return self._asking.get(fact, [])
+
+    def saying(self, fact: str) -> list[tuple[Entry, Recognised]]:
+        """Resources whose own code, or an Observation's value, carries a fact's answer."""
+        return self._saying.get(fact, [])
+
+    @cached_property
+    def telling(self) -> list[Entry]:
+        """Conditions, Observations and Procedures whose words say an answer of some fact: the few to look at."""
+        return [
+            entry
+            for entry in self.of("Condition", "Observation", "Procedure")
+            if not _only_a_number(entry.raw) and self.recogniser.tells(entry.whole_text)
+        ]
+
+    def told(self, fact: str, *kinds: str) -> Iterator[tuple[Entry, tuple[Recognised, ...]]]:
+        """Resources of these types whose words say answers of a fact."""
+        for entry in self.telling:
+            if entry.kind in kinds:
+                said = self.recogniser.spoken(f"says:{fact}", entry.whole_text)
+                if said:
+                    yield entry, said
+
+    @property
+    def drugs(self) -> Mapping[str, Drug]:
+        """The drugs of the knowledge."""
+        return self.knowledge.drugs
+
+    def classes_of(self, subject: str) -> frozenset[str]:
+        """The classes of a drug, or a class and the classes that hold it."""
+        return self.knowledge.classes_of.get(subject, frozenset())
+
+    @property
+    def metastases(self) -> dict[str, str]:
+        """The resources that are evidence of stage IV, with their dates, as `disease.py` found them."""
+        found: dict[str, str] = self.shelf.setdefault("metastases", {})
+        return found
+
+
+def chart(record: Record, recogniser: Recogniser, knowledge: Knowledge) -> Chart:
+    """Index a record: one pass over its resources."""
+    result = Chart(record, recogniser, knowledge)
+    for kind in sorted(READ & record.resources.keys()):
+        listed = []
+        for reference, raw in record.of(kind):
+            concept = raw.get("code")
+            codes = recogniser.codes(concept)
+            # a coded measurement whose code is none of ours is something else, whatever its words
+            text = "" if not codes and _only_a_number(raw) else text_of(concept)
+            entry = Entry(reference, kind, raw, codes, text)
+            listed.append(entry)
+            for recognised in entry.codes:
+                if recognised.sense.role == "says":
+                    result._saying[recognised.sense.subject].append((entry, recognised))
+            if kind == "Observation":
+                _index_observation(result, entry)
+        result.entries[kind] = listed
+    return result
+
+
+def _only_a_number(raw: dict[str, Any]) -> bool:
+    """A coded measurement says nothing in words beyond what its code says."""
+    code = raw.get("code")
+    return "valueQuantity" in raw and isinstance(code, dict) and bool(code.get("coding"))
+
+
+def _index_observation(result: Chart, entry: Entry) -> None:
+    if not entry.text and not entry.codes and "component" not in entry.raw:
+        return
+    questions = [(entry.codes, entry.text, entry.raw)]
+    for component in objects(entry.raw.get("component")):
+        concept = component.get("code")
+        questions.append((result.recogniser.codes(concept), text_of(concept), component))
+    for codes, text, element in questions:
+        asked = [one for one in codes if one.sense.role == "asks"]
+        if not codes:
+            asked = list(result.recogniser.spoken("question", text))
+        for one in dict.fromkeys(asked):
+            result._asking[one.sense.subject].append((entry, one, element))
+        for one in result.recogniser.codes(element.get("valueCodeableConcept")):
+            if one.sense.role == "says":
+                result._saying[one.sense.subject].append((entry, one))
+
+
+def _no_evidence(kind: str, raw: dict[str, Any]) -> str:
+    if kind in ("Condition", "AllergyIntolerance"):
+        verification = plain_codes(raw.get("verificationStatus"))
+        for denial in ("entered-in-error", "refuted"):
+            if denial in verification:
+                return denial.replace("-", " ")
+        if kind == "Condition" and verification & _UNCONFIRMED:
+            return "not confirmed"
+        if kind == "AllergyIntolerance" and "resolved" in plain_codes(raw.get("clinicalStatus")):
+            return "resolved"
+        return ""
+    allowed = _EVIDENCE.get(kind)
+    status = word(raw.get("status"))
+    if allowed is not None and status not in allowed:
+        return f"its status is {status}" if status in _OTHER_STATUSES else "its status is not one of FHIR's"
+    if kind == "MedicationRequest":
+        if word(raw.get("intent")) not in _ORDERED:
+            return "a plan or proposal, not an order"
+        if raw.get("doNotPerform") is True:
+            return "an instruction not to give"
+    return ""

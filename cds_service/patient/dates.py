@@ -1,0 +1,32 @@
+"""Dates as records write them: '2013', '2013-06', full dates and instants, or nothing. Compared by day, never guessed.
+
+A date is kept as its longest sound prefix of YYYY-MM-DD ('' when there is none). Order is only claimed where it is
+certain: '2013-06' is neither before nor after '2013-06-15'.
+"""
+
+import re
+from collections.abc import Iterable
+
+_DATE = re.compile(r"(\d{4})(?:-(0[1-9]|1[0-2])(?:-(0[1-9]|[12]\d|3[01]))?)?(?![\d-])")
+
+
+def day(value: object) -> str:
+    """The date in a FHIR date, dateTime or instant; '' where there is none that can be read."""
+    match = _DATE.match(value) if isinstance(value, str) else None
+    return match.group(0) if match else ""
+
+
+def certainly_before(one: str, other: str) -> bool:
+    """Whether `one` is known to lie before `other`. Unknown dates are before nothing."""
+    if not one or not other:
+        return False
+    length = min(len(one), len(other))
+    return one[:length] < other[:length]
+
+
+def newest(dates: Iterable[str]) -> set[int]:
+    """The positions of the dates that no other date is certainly after."""
+    listed = list(dates)
+    # whatever is certainly after a date, the greatest of them as text is too
+    latest = max(listed, default="")
+    return {i for i, one in enumerate(listed) if not certainly_before(one, latest)}

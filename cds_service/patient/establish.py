@@ -1,0 +1,78 @@
+"""From a record to facts: one function for each kind of fact, in the order in which they build on each other."""
+
+from collections.abc import Callable, Mapping
+
+from cds_service.errors import KnowledgeError, Problem
+from cds_service.kleene import FALSE, TRUE, UNKNOWN, Truth
+from cds_service.knowledge.knowledge import Knowledge
+from cds_service.model import Atom, Fact, FactDefinition, Open
+from cds_service.patient import disease, history, measures, menopause, receptors
+from cds_service.patient.chart import Chart, chart
+from cds_service.patient.recognise import Recogniser
+from cds_service.patient.record import Record
+
+Kind = Callable[[FactDefinition, Chart, dict[str, Fact]], Fact]
+
+#: what reads each kind of fact; a fact may use those of the kinds above its own (`builds_on` in its file)
+KINDS: dict[str, Kind] = {
+    "sex": measures.sex,
+    "cancer": disease.breast_cancer,
+    "sites": disease.sites,
+    "stage": disease.stage,
+    "receptor": receptors.receptor,
+    "combined-receptor": receptors.combined,
+    "her2": receptors.her2,
+    "ovarian-suppression": menopause.ovarian_suppression,
+    "menopause": menopause.menopause,
+    "variant": measures.brca,
+    "symptoms": measures.symptoms,
+    "organ-symptoms": disease.organ_symptoms,
+    "history": history.prior_medications,
+    "progression": history.progressed_on,
+    "lines": history.lines,
+    "contraindications": history.contraindications,
+    "refusals": history.refusals,
+    "fitness": measures.fitness,
+    "calcium": measures.calcium,
+    "extent": disease.extent,
+}
+
+
+class Reader:
+    """Reads records with one knowledge: what a code or word means, and which fact is read in which order."""
+
+    def __init__(self, knowledge: Knowledge):
+        self._knowledge = knowledge
+        self._recogniser = Recogniser(knowledge.lexicon)
+        unknown = [fact for fact in knowledge.facts.values() if fact.kind not in KINDS]
+        if unknown:
+            raise KnowledgeError(
+                [Problem(f"cards/facts/{fact.id}.yaml:/kind", repr(fact.kind), " or ".join(KINDS)) for fact in unknown]
+            )
+        self._order = [
+            (definition, read)
+            for kind, read in KINDS.items()
+            for definition in knowledge.facts.values()
+            if definition.kind == kind
+        ]
+
+    def establish(self, record: Record) -> dict[str, Fact]:
+        """Every fact of the knowledge, by its id, in the order of the knowledge."""
+        opened = chart(record, self._recogniser, self._knowledge)
+        facts: dict[str, Fact] = {}
+        for definition, read in self._order:
+            facts[definition.id] = read(definition, opened, facts)
+        return {name: facts[name] for name in self._knowledge.facts}
+
+
+def truths(facts: Mapping[str, Fact], questions: tuple[Atom | Open, ...]) -> tuple[Truth, ...]:
+    """The truth of each question about these facts, in the order of the questions."""
+    known = []
+    for question in questions:
+        fact = facts[question.fact]
+        if isinstance(question, Atom):
+            answer = fact.answers.get(question.answer)
+            known.append(fact.default if answer is None else answer.truth)
+        else:
+            known.append(TRUE if fact.value == "unknown" and fact.default is UNKNOWN else FALSE)
+    return tuple(known)

@@ -1,0 +1,94 @@
+"""Collecting what resources say about one fact, and settling it: newest wins, a day that disagrees is unknown."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from cds_service.kleene import FALSE, TRUE, UNKNOWN, Truth
+from cds_service.model import Answer, Fact, FactDefinition, Reading
+from cds_service.patient.chart import Entry
+from cds_service.patient.dates import newest
+
+
+@dataclass
+class Evidence:
+    """The readings for one fact. `unreadable` are references of resources that ask it and cannot be read."""
+
+    fact: FactDefinition
+    readings: list[Reading] = field(default_factory=list)
+    set_aside: list[tuple[str, str]] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def admit(self, entry: Entry) -> bool:
+        """Whether a resource counts as evidence; if not, it is set aside with its reason."""
+        reason = entry.unreadable
+        if reason:
+            self.unreadable.append(entry.reference)
+        reason = reason or entry.no_evidence
+        if reason:
+            self.set_aside.append((entry.reference, reason))
+        return not reason
+
+    def read(self, entry: Entry, answer: str, how: str, date: str | None = None) -> None:
+        """Note one reading."""
+        self.readings.append(Reading(entry.reference, answer, how, entry.date if date is None else date))
+
+    def ignore(self, entry: Entry, reason: str) -> None:
+        """Set a resource aside."""
+        self.set_aside.append((entry.reference, reason))
+
+    def note(self, text: str) -> None:
+        """Say something about the fact on the card."""
+        if text not in self.notes:
+            self.notes.append(text)
+
+    # SETTLING
+
+    def latest(self) -> list[Reading]:
+        """The readings that no other reading is certainly newer than."""
+        positions = newest(reading.date for reading in self.readings)
+        return [reading for i, reading in enumerate(self.readings) if i in positions]
+
+    def single(self, open_answers: Iterable[str] = ()) -> Fact:
+        """A fact with one answer. `open_answers` (equivocal, perimenopausal) are readings that leave it unknown."""
+        if self.unreadable:
+            self.note("a resource that asks this cannot be read")
+            return self.fact_of("unknown", ())
+        latest = self.latest()
+        values = sorted({reading.answer for reading in latest})
+        references = references_of(latest)
+        if not values:
+            return self.fact_of("unknown", ())
+        if len(values) > 1:
+            self.note(f"results that disagree and neither is known to be newer: {' and '.join(values)}")
+            return self.fact_of("unknown", references)
+        if values[0] in open_answers:
+            self.note(f"{values[0]} on record")
+            return self.fact_of("unknown", references)
+        return self.fact_of(values[0], references)
+
+    def fact_of(self, value: str, references: tuple[str, ...]) -> Fact:
+        """The fact with one value: that answer is true, the fact's other answers are false; unknown leaves all open."""
+        known = value in self.fact.answers
+        answers = {
+            answer: Answer(TRUE if answer == value else FALSE, references) for answer in self.fact.answers if known
+        }
+        return self.build(value, answers, UNKNOWN, references)
+
+    def build(self, value: str, answers: dict[str, Answer], default: Truth, references: tuple[str, ...]) -> Fact:
+        """The finished fact."""
+        return Fact(
+            name=self.fact.id,
+            value=value,
+            answers=answers,
+            default=default,
+            references=references,
+            note="; ".join(self.notes),
+            readings=tuple(sorted(set(self.readings), key=lambda one: (one.reference, one.answer, one.recognised))),
+            set_aside=tuple(sorted(set(self.set_aside))),
+        )
+
+
+def references_of(readings: Iterable[Reading]) -> tuple[str, ...]:
+    """The resources behind readings, each once, in order."""
+    return tuple(sorted({reading.reference for reading in readings}))

@@ -1,0 +1,118 @@
+"""Is a resource what FHIR R4 says it is, as far as the rules read it?
+
+A candidate is projected to the elements that the rules read and validated with the fhir.resources R4B class (R4 and R4B
+are the same for these elements). The rest of the resource is left alone: narrative, contained resources and extensions
+are neither read nor able to make the reading slow. Results are cached by content in a bounded cache in memory.
+"""
+
+from collections import OrderedDict
+from hashlib import blake2b
+from threading import Lock
+from typing import Any
+
+import orjson
+from fhir.resources.R4B.allergyintolerance import AllergyIntolerance
+from fhir.resources.R4B.condition import Condition
+from fhir.resources.R4B.medication import Medication
+from fhir.resources.R4B.medicationadministration import MedicationAdministration
+from fhir.resources.R4B.medicationrequest import MedicationRequest
+from fhir.resources.R4B.medicationstatement import MedicationStatement
+from fhir.resources.R4B.observation import Observation
+from fhir.resources.R4B.patient import Patient
+from fhir.resources.R4B.procedure import Procedure
+from pydantic import ValidationError
+
+_ALWAYS = ("resourceType", "implicitRules", "modifierExtension", "status")
+_MODELS: dict[str, tuple[Any, tuple[str, ...]]] = {
+    "Patient": (Patient, ("gender",)),
+    "Condition": (Condition, ("code", "clinicalStatus", "verificationStatus", "subject", "bodySite", "stage")),
+    "Observation": (
+        Observation,
+        ("code", "subject", "valueCodeableConcept", "valueString", "valueQuantity", "valueInteger", "valueBoolean",
+         "valueRatio", "interpretation", "dataAbsentReason", "component", "referenceRange", "method", "focus"),
+    ),
+    "MedicationRequest": (
+        MedicationRequest,
+        ("intent", "medicationCodeableConcept", "medicationReference", "subject", "statusReason", "reasonCode",
+         "reasonReference", "category", "doNotPerform"),
+    ),
+    "MedicationStatement": (
+        MedicationStatement,
+        ("medicationCodeableConcept", "medicationReference", "subject", "statusReason", "reasonCode",
+         "reasonReference", "category"),
+    ),
+    "MedicationAdministration": (
+        MedicationAdministration,
+        ("medicationCodeableConcept", "medicationReference", "subject", "statusReason", "reasonCode",
+         "reasonReference", "category"),
+    ),
+    "Medication": (Medication, ("code",)),
+    "Procedure": (Procedure, ("code", "subject", "statusReason", "reasonCode", "bodySite")),
+    "AllergyIntolerance": (AllergyIntolerance, ("code", "clinicalStatus", "verificationStatus", "patient", "reaction")),
+}  # fmt: skip
+#: elements that a class requires and the rules read elsewhere (dates are read leniently in dates.py)
+_STAND_INS = {"MedicationAdministration": {"effectiveDateTime": "2000-01-01"}}
+#: the resource types that are read at all
+READ = frozenset(_MODELS)
+_CACHE_SIZE = 4096
+
+_cache: OrderedDict[bytes, str] = OrderedDict()
+_lock = Lock()
+
+
+def fault(resource: dict[str, Any]) -> str:
+    """What is wrong with a resource as far as it is read; '' when it is sound.
+
+    The text names elements, never their content.
+    """
+    kind = resource.get("resourceType", "")
+    model, elements = _MODELS[kind]
+    projected = {name: resource[name] for name in (*_ALWAYS, *elements) if name in resource}
+    try:
+        key = blake2b(orjson.dumps(projected), digest_size=16).digest()
+    except orjson.JSONEncodeError:
+        return "nested too deeply to be FHIR"
+    with _lock:
+        if key in _cache:
+            _cache.move_to_end(key)
+            return _cache[key]
+    result = _validate(model, {**_STAND_INS.get(kind, {}), **projected})
+    with _lock:
+        _cache[key] = result
+        if len(_cache) > _CACHE_SIZE:
+            _cache.popitem(last=False)
+    return result
+
+
+def _validate(model: Any, projected: dict[str, Any]) -> str:
+    if "implicitRules" in projected:
+        return "it is read under implicit rules that this service does not know"
+    if projected.get("modifierExtension"):
+        return "it carries a modifier extension that this service does not know"
+    try:
+        model.model_validate(projected)
+    except ValidationError as error:
+        paths = sorted({".".join(str(step) for step in row["loc"][:4]) for row in error.errors(include_input=False)})
+        return f"not valid FHIR R4 at {', '.join(paths[:4])}"
+    except (KeyError, RecursionError, ValueError, TypeError):
+        return "not valid FHIR R4"
+    return ""
+
+
+def warm_up() -> None:
+    """Validate one small resource of each class, so that the first patient does not pay for building the models."""
+    code = {"coding": [{"system": "http://loinc.org", "code": "0"}], "text": "warm-up"}
+    whose = {"subject": {"reference": "Patient/0"}}
+    drug = {**whose, "medicationCodeableConcept": code}
+    for resource in (
+        {"resourceType": "Patient", "gender": "female"},
+        {"resourceType": "Condition", "code": code, "stage": [{"summary": code}], **whose},
+        {"resourceType": "Observation", "status": "final", "code": code, "valueQuantity": {"value": 1}, **whose},
+        {"resourceType": "MedicationRequest", "status": "active", "intent": "order", "statusReason": code, **drug},
+        {"resourceType": "MedicationStatement", "status": "active", **drug},
+        {"resourceType": "MedicationAdministration", "status": "completed", **drug},
+        {"resourceType": "Procedure", "status": "completed", "code": code, "statusReason": code, **whose},
+        {"resourceType": "AllergyIntolerance", "patient": whose["subject"], "code": code},
+        {"resourceType": "Medication", "code": code},
+    ):
+        fault(resource)

@@ -1,0 +1,126 @@
+"""Which of our words a code or a text of the record stands for. Codes first; text is the last resort, and says so."""
+
+import re
+from collections.abc import Collection
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from cds_service.knowledge.lexicon import Lexicon, Sense
+from cds_service.patient.elements import objects
+
+_SPACE = re.compile(r"\s+")
+_UNEVEN = re.compile(r"\s\s|[^\S ]|^\s|\s$")
+_CLAUSE_END = re.compile(r"[.;:,()]")
+#: how many words may stand between a denial and what it denies
+_DENIAL_REACH = 3
+#: systems whose longer codes are kinds of what their beginnings mean (M84.58XA is an M84.58), from three characters on
+_HIERARCHIC = ("icd-10-cm", "icd-10")
+_CATEGORY = 3
+_DENIABLE = {"site", "secondary"}
+
+
+class Recognised(NamedTuple):
+    """A sense, and how it was recognised: the code, or the words."""
+
+    sense: Sense
+    how: str
+
+
+class Recogniser:
+    """The lexicon, ready to be asked. Holds bounded caches of codes and texts in memory, nothing else."""
+
+    def __init__(self, lexicon: Lexicon):
+        self._lexicon = lexicon
+        self._patterns = {domain: _pattern(words) for domain, words in lexicon.words.items()}
+        self._telling = _pattern(
+            {word for domain, words in lexicon.words.items() if domain.startswith("says:") for word in words}
+        )
+        self.tells = lru_cache(maxsize=8192)(self._tells)
+        self.spoken = lru_cache(maxsize=8192)(self._spoken)
+        self.coded = lru_cache(maxsize=8192)(self._coded)
+
+    def codes(self, concept: Any) -> tuple[Recognised, ...]:
+        """What the codes of a CodeableConcept stand for; nothing where none is known."""
+        if not isinstance(concept, dict):
+            return ()
+        found: tuple[Recognised, ...] = ()
+        for coding in objects(concept.get("coding")):
+            system, code = coding.get("system"), coding.get("code")
+            if isinstance(code, str) and isinstance(system, str):
+                found += self.coded(system, code)
+        return found
+
+    def _coded(self, system: str, code: str) -> tuple[Recognised, ...]:
+        name = self._lexicon.systems.get(system)
+        if name is None:
+            return ()
+        written = code.strip()
+        known = self._lexicon.codes.get((system, written), ())
+        if name in _HIERARCHIC:
+            shorter = written
+            while not known and len(shorter) > _CATEGORY:
+                shorter = shorter[:-1]
+                known = self._lexicon.codes.get((system, shorter), ())
+        return tuple(Recognised(sense, f"{name} {written} ({sense.display})") for sense in known)
+
+    def _spoken(self, domain: str, text: str) -> tuple[Recognised, ...]:
+        """What the words of a lower-case text stand for within a domain, in the order of the text."""
+        pattern = self._patterns.get(domain)
+        if pattern is None or not text:
+            return ()
+        words = self._lexicon.words[domain]
+        deniable = domain in _DENIABLE or domain.startswith("says:")
+        return tuple(
+            Recognised(sense, f"the words “{match.group(0)}”")
+            for match in pattern.finditer(text)
+            if not (deniable and self._denied(text[: match.start()]))
+            for sense in words[match.group(0)]
+        )
+
+    def _tells(self, text: str) -> bool:
+        """Whether a text has any of the words that say an answer of some fact."""
+        return self._telling.search(text) is not None
+
+    def _denied(self, before: str) -> bool:
+        """Whether the words just before deny or doubt what follows: 'no evidence of', 'without', 'suspected'."""
+        found = self._patterns["denial"].findall(before)
+        if not found:
+            return False
+        rest = before[before.rindex(found[-1]) + len(found[-1]) :]
+        return len(rest.split()) <= _DENIAL_REACH and not _CLAUSE_END.search(rest)
+
+
+def _pattern(words: Collection[str]) -> re.Pattern[str]:
+    """Any of the words as a whole word, the longest first."""
+    listed = sorted(words, key=lambda word: (-len(word), word))
+    return re.compile(rf"(?<![a-z0-9])(?:{'|'.join(re.escape(word) for word in listed)})(?![a-z0-9])")
+
+
+def text_of(concept: Any) -> str:
+    """The words of a CodeableConcept or a string: text and displays, lower case, one space between words."""
+    parts: list[Any] = []
+    if isinstance(concept, str):
+        parts = [concept]
+    elif isinstance(concept, dict):
+        parts = [concept.get("text")]
+        parts += [coding.get("display") for coding in objects(concept.get("coding"))]
+    words = [part for part in parts if isinstance(part, str) and part]
+    if not words:
+        return ""
+    text = (words[0] if len(words) == 1 else " ; ".join(words)).lower()
+    return _SPACE.sub(" ", text).strip() if _UNEVEN.search(text) else text
+
+
+def plain_codes(concept: Any) -> set[str]:
+    """The bare codes of a status element, as R4 writes it (CodeableConcept) or older versions do (a word)."""
+    if isinstance(concept, str):
+        return {concept}
+    if not isinstance(concept, dict):
+        return set()
+    codes = {one["code"] for one in objects(concept.get("coding")) if isinstance(one.get("code"), str)}
+    return codes or ({text_of(concept)} - {""})
+
+
+def senses_of(recognised: tuple[Recognised, ...], role: str) -> list[Sense]:
+    """The senses of one role."""
+    return [one.sense for one in recognised if one.sense.role == role]

@@ -1,0 +1,153 @@
+"""What goes over the wire: the contract of a card, and that its text holds for every combination of facts."""
+
+import itertools
+import json
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from cds_service.hooks.catalogue import HOOKS
+from cds_service.hooks.markdown import SUMMARY_LIMIT, summary
+from cds_service.hooks.request import read
+from cds_service.hooks.respond import Responder
+from cds_service.knowledge.load import home, load
+from cds_service.model import Status
+
+ROOT = Path(__file__).resolve().parent.parent
+BUNDLES = sorted((ROOT / "tests" / "patients").glob("*.*.json"))
+FACTS = {
+    "er", "pr", "hr", "her2", "menopause", "ovarian-suppression", "brca", "sex", "sites", "visceral-symptoms",
+    "prior-medications", "progressed-on", "lines", "contraindications", "refusals", "fitness", "calcium", "symptoms",
+    "extent",
+}  # fmt: skip
+RESPONSE = Draft202012Validator(json.loads((home()[1] / "hooks" / "response.schema.json").read_text(encoding="utf-8")))
+
+
+@pytest.fixture(scope="module")
+def made():
+    return Responder(load())
+
+
+def answer(made, bundle, instance="6f0f4c0e-7a40-4b53-8f0a-0a3f9c2c6a10"):
+    patient = next(e["resource"]["id"] for e in bundle["entry"] if e["resource"]["resourceType"] == "Patient")
+    prefetch = {}
+    for need in made.needs:
+        fitting = [e for e in bundle["entry"] if e["resource"]["resourceType"] in (need.type, "Medication")]
+        prefetch[need.key] = {"resourceType": "Bundle", "type": "searchset", "entry": fitting}
+    call = {
+        "hook": "patient-view",
+        "hookInstance": instance,
+        "context": {"userId": "Practitioner/1", "patientId": patient},
+        "prefetch": prefetch,
+    }
+    return made.respond(read(call, HOOKS[0], home()[1]))
+
+
+@pytest.mark.parametrize("path", BUNDLES, ids=lambda path: path.stem)
+def test_every_answer_keeps_the_contract(made, path):
+    given = answer(made, json.loads(path.read_text(encoding="utf-8")))
+
+    assert not list(RESPONSE.iter_errors(given))
+    assert len(given["cards"]) <= 3
+    extensions = [card["extension"]["org.cds-service"] for card in given["cards"]]
+    listed = [entry for extension in extensions for entry in extension["options"]]
+    assert max(Counter(entry["option"] for entry in listed).values(), default=1) == 1
+    assert sum("facts" in extension for extension in extensions) == (1 if extensions else 0)
+    for extension in extensions:
+        for entry in extension["options"]:
+            assert {one["fact"] for one in entry["because"]} | set(entry["missing"]) <= FACTS
+            assert entry["citations"]
+        assert {one["fact"] for one in extension.get("facts", [])} <= FACTS
+
+
+@pytest.mark.parametrize("path", BUNDLES, ids=lambda path: path.stem)
+def test_text_and_extension_of_a_card_never_disagree(made, path):
+    options = made.knowledge.options
+    for card in answer(made, json.loads(path.read_text(encoding="utf-8")))["cards"]:
+        entries = card["extension"]["org.cds-service"]["options"]
+        headings = {"**Supported**": "supported", "**Sources differ**": "differs"}
+        headings["**Depends on a missing fact**"] = "needs-data"
+        blocks = {block.splitlines()[0]: block for block in card["detail"].split("\n\n")}
+        for heading, status in headings.items():
+            wanted = [options[entry["option"]].label for entry in entries if entry["status"] == status]
+            assert (heading in blocks) == bool(wanted)
+            for label in wanted:
+                assert label in blocks[heading]
+        counted = re.search(r"(\d+) supported", card["summary"])
+        assert counted is not None
+        assert int(counted.group(1)) == sum(entry["status"] == "supported" for entry in entries)
+
+
+def test_the_same_call_gives_the_same_bytes_and_another_instance_other_card_ids(made):
+    bundle = json.loads(BUNDLES[0].read_text(encoding="utf-8"))
+
+    assert json.dumps(answer(made, bundle)) == json.dumps(answer(Responder(load()), bundle))
+    ids = {card["uuid"] for instance in ("a", "b") for card in answer(made, bundle, instance)["cards"]}
+    assert len(ids) == 2 * len(answer(made, bundle)["cards"])
+
+
+def test_a_summary_fits_for_every_combination_of_facts_the_knowledge_can_produce(made):
+    """Every value of the facts it names, every split of a card's options over the statuses."""
+    for plan in made.knowledge.cards:
+        size = sum(len(section.options) for section in plan.sections)
+        values = [possible(made.knowledge, fact) for fact in plan.summary_facts]
+        splits = [
+            {Status.SUPPORTED: a, Status.DIFFERS: b, Status.NEEDS_DATA: c}
+            for a in range(size + 1)
+            for b in range(size + 1 - a)
+            for c in range(size + 1 - a - b)
+        ]
+        longest = max(splits, key=lambda split: len(summary(plan, dict.fromkeys(plan.summary_facts, "x"), split)))
+        for combination in itertools.product(*values):
+            facts = dict(zip(plan.summary_facts, combination, strict=True))
+            assert len(summary(plan, facts, longest)) <= SUMMARY_LIMIT
+        widest = {
+            fact: max(words, key=lambda word, fact=fact: len(summary_of(plan, fact, word)))
+            for fact, words in zip(plan.summary_facts, values, strict=True)
+        }
+        for split in splits:
+            assert len(summary(plan, widest, split)) <= SUMMARY_LIMIT
+
+
+def summary_of(plan, fact, word):
+    return summary(plan, {**dict.fromkeys(plan.summary_facts, "x"), fact: word}, Counter())
+
+
+def possible(knowledge, fact):
+    """Every value that a fact can have on a card."""
+    if fact != "sites":
+        return [*knowledge.facts[fact].answers, "unknown"]
+    sites = sorted(set(knowledge.facts["sites"].more["site_words"]) | {"other"})
+    several = [", ".join(pair) for pair in itertools.permutations(sites, 2)]
+    return ["unknown", *sites, *several, *[f"{pair}, {', '.join(sites)}" for pair in several]]
+
+
+def test_no_text_of_the_chart_reaches_the_markdown(made):
+    """A hostile record shows in no summary and no detail; references stay in the extension, which is not rendered."""
+    bundle = json.loads((ROOT / "tests" / "patients" / "VA-01.text.json").read_text(encoding="utf-8"))
+    hostile = "<img src=x onerror=alert(1)> [click](http://evil.example) ‮ `code` **bold**"
+    for entry in bundle["entry"]:
+        resource = entry["resource"]
+        if isinstance(resource.get("code"), dict) and resource["resourceType"] in ("Condition", "Observation"):
+            resource["code"]["text"] = f"{resource['code'].get('text', '')} {hostile}"
+        if resource["resourceType"] != "Patient":
+            resource["id"] = f"{resource['id']}-evil.example"
+            resource["note"] = [{"text": hostile}]
+
+    for card in answer(made, bundle)["cards"]:
+        text = card["summary"] + card["detail"]
+        assert "evil" not in text
+        assert "<" not in text
+        assert "‮" not in text
+
+
+def test_links_of_a_card_go_to_its_sources_only(made):
+    allowed = {source.url for source in made.knowledge.sources.values()} - {""}
+    allowed |= {change.url for option in made.knowledge.options.values() for change in option.currency}
+    for path in BUNDLES:
+        for card in answer(made, json.loads(path.read_text(encoding="utf-8")))["cards"]:
+            assert set(re.findall(r"\]\((.*?)\)", card["detail"])) <= allowed
+            assert {link["url"] for link in card.get("links", [])} <= allowed
