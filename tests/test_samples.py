@@ -19,8 +19,11 @@ from support import (
     URL,
     Resource,
     data,
+    example,
     extensions,
+    facts,
     is_outcome,
+    of_somebody_else,
     options,
     patient_view,
     put_in_prefetch,
@@ -362,3 +365,156 @@ def test_a_second_application_gives_a_foreign_patient_the_same_answer(
     resources = changed(loaded(expected["files"]), expected)
     body = patient_view(expected["patient"], put_in_prefetch(resources, expected["patient"], services))
     assert create_app().test_client().post(URL, json=body).get_json() == answered[name]
+
+
+# WHAT THE SAMPLES TAUGHT, IN SMALL: holds wherever the project is, with or without the samples
+
+MINE = {"reference": "Patient/va-01"}
+SNOMED, LOINC, RXNORM = "http://snomed.info/sct", "http://loinc.org", "http://www.nlm.nih.gov/research/umls/rxnorm"
+
+
+def coded(system: str, code: str, display: str = "") -> dict[str, Any]:
+    return {"coding": [{"system": system, "code": code, **({"display": display} if display else {})}]}
+
+
+def ask(
+    client: FlaskClient, services: list[dict[str, Any]], *more: Resource, without: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """The answer for an example patient with more on record (`va-01`: oestrogen receptors positive, spread to bone)."""
+    ident, resources = example("VA-01", "mcode")
+    kept = [one for one in resources if one["resourceType"] not in without]
+    response = client.post(URL, json=patient_view(ident, put_in_prefetch([*kept, *more], ident, services)))
+    assert response.status_code == 200
+    return response.get_json()
+
+
+def observation(ident: str, code: dict[str, Any], **more: Any) -> Resource:
+    return {"resourceType": "Observation", "id": ident, "status": "final", "subject": MINE, "code": code, **more}
+
+
+def primary(**more: Any) -> Resource:
+    """A cancer of stage IV that is coded as any cancer, its body site as the breast."""
+    return {
+        "resourceType": "Condition",
+        "id": "primary",
+        "subject": MINE,
+        "clinicalStatus": {"coding": [{"code": "active"}]},
+        "verificationStatus": {"coding": [{"code": "confirmed"}]},
+        "code": coded(SNOMED, "363346000", "Malignant neoplastic disease (disorder)"),
+        "bodySite": [coded(SNOMED, "80248007", "Left breast structure (body structure)")],
+        "stage": [{"summary": coded("http://cancerstaging.org", "4", "IV")}],
+        **more,
+    }
+
+
+def test_a_wish_for_the_case_of_pain_is_no_pain(client: FlaskClient, services: list[dict[str, Any]]) -> None:
+    wish = observation("wish", coded(LOINC, "75773-2"), valueString="If in significant pain, consult palliative care")
+    assert facts(ask(client, services, wish))["symptoms"]["value"] == "none"
+
+
+def test_the_newest_pain_score_counts(client: FlaskClient, services: list[dict[str, Any]]) -> None:
+    score = coded(LOINC, "72514-3")
+    then = observation("then", score, effectiveDateTime="2018-04-09", valueQuantity={"value": 4, "unit": "{score}"})
+    now = observation("now", score, effectiveDateTime="2019-04-15", valueQuantity={"value": 0, "unit": "{score}"})
+    assert facts(ask(client, services, then, now))["symptoms"]["value"] == "none"
+    assert facts(ask(client, services, then))["symptoms"]["value"] == "pain"
+
+
+def test_a_painkiller_that_was_stopped_is_no_progression(client: FlaskClient, services: list[dict[str, Any]]) -> None:
+    stopped = {
+        "resourceType": "MedicationRequest",
+        "id": "stopped",
+        "status": "stopped",
+        "intent": "order",
+        "subject": MINE,
+        "medicationCodeableConcept": {"text": "ibuprofen"},
+    }
+    assert facts(ask(client, services, stopped))["progressed-on"]["value"] == "none"
+
+
+def test_a_medicine_that_may_be_one_of_two_is_not_none(client: FlaskClient, services: list[dict[str, Any]]) -> None:
+    """The code means nab-paclitaxel, its words say paclitaxel."""
+    either = {
+        "resourceType": "MedicationAdministration",
+        "id": "either",
+        "status": "completed",
+        "subject": MINE,
+        "effectiveDateTime": "2018-01-01",
+        "medicationCodeableConcept": coded(RXNORM, "583214", "paclitaxel 100 MG Injection"),
+    }
+    fact = facts(ask(client, services, either))["prior-medications"]
+    assert fact["value"] != "none"
+
+
+def test_a_drug_stopped_as_not_tolerated_is_not_reported_as_no_contraindication(
+    client: FlaskClient, services: list[dict[str, Any]]
+) -> None:
+    stopped = {
+        "resourceType": "MedicationRequest",
+        "id": "stopped",
+        "status": "stopped",
+        "statusReason": {"text": "not tolerated"},
+        "intent": "order",
+        "subject": MINE,
+        "medicationCodeableConcept": {"text": "cisplatin"},
+    }
+    assert facts(ask(client, services, stopped))["contraindications"]["value"] != "none"
+
+
+def test_any_cancer_with_the_breast_as_body_site_is_breast_cancer(
+    client: FlaskClient, services: list[dict[str, Any]]
+) -> None:
+    assert options(ask(client, services, primary(), without=("Condition",)))
+    elsewhere = primary(bodySite=[coded(SNOMED, "774007", "Structure of head and/or neck")])
+    assert ask(client, services, elsewhere, without=("Condition", "Observation"))["cards"] == []
+
+
+def test_the_stage_of_another_patient_is_not_borrowed(client: FlaskClient, services: list[dict[str, Any]]) -> None:
+    """The Condition points at a stage group that belongs to somebody else."""
+    cancer = primary(stage=[{"assessment": [{"reference": "Observation/group"}]}])
+    group = observation(
+        "group", coded(LOINC, "21908-9"), valueCodeableConcept=coded("http://cancerstaging.org", "4", "IV")
+    )
+    mine = ask(client, services, cancer, group, without=("Condition", "Observation"))
+    assert options(mine)
+    theirs = ask(client, services, cancer, of_somebody_else(group), without=("Condition", "Observation"))
+    assert theirs["cards"] == []
+
+
+def test_a_history_of_metastasis_with_the_value_false_is_no_metastasis(
+    client: FlaskClient, services: list[dict[str, Any]]
+) -> None:
+    cancer = primary(stage=[])
+    del cancer["stage"]
+    no_history = observation("history", coded(SNOMED, "1287652008"), valueBoolean=False)
+    assert ask(client, services, cancer, no_history, without=("Condition", "Observation"))["cards"] == []
+
+
+def test_a_loose_medication_is_no_treatment(client: FlaskClient, services: list[dict[str, Any]]) -> None:
+    loose = {"resourceType": "Medication", "id": "loose", "code": {"text": "capecitabine"}}
+    assert ask(client, services, loose) == ask(client, services)
+
+
+def test_a_diagnosis_in_an_older_version_of_fhir_is_unknown_and_not_absent(
+    client: FlaskClient, services: list[dict[str, Any]]
+) -> None:
+    old = primary(clinicalStatus="active", verificationStatus="confirmed")
+    answer = ask(client, services, old, without=("Condition",))
+    assert answer["cards"] == []
+    (extension,) = extensions(answer)
+    assert {one["fact"]: one["value"] for one in extension["noCard"]["gate"]}["breast-cancer"] == "unknown"
+
+
+def test_a_patient_named_by_the_full_url_of_the_same_bundle_is_found(
+    client: FlaskClient, services: list[dict[str, Any]]
+) -> None:
+    ident, resources = example("VA-01", "mcode")
+    url = "urn:uuid:d831ec91-c7a3-4a61-9312-7ff0c4a32134"
+    prefetch = put_in_prefetch(resources, ident, services)
+    patient = {"fullUrl": url, "resource": prefetch["patient"], "search": {"mode": "include"}}
+    by_url = json.loads(json.dumps(prefetch).replace(f"Patient/{ident}", url))
+    for value in by_url.values():
+        if value["resourceType"] == "Bundle":
+            value["entry"].append(patient)
+    before, after = (client.post(URL, json=patient_view(ident, one)).get_json() for one in (prefetch, by_url))
+    assert statuses(after) == statuses(before)

@@ -59,6 +59,12 @@ class Entry:
         return word(self.raw.get("status"))
 
     @property
+    def coded(self) -> bool:
+        """Whether it has any coding at all, known or not."""
+        concept = self.raw.get("code")
+        return isinstance(concept, dict) and bool(objects(concept.get("coding")))
+
+    @property
     def date(self) -> str:
         """When it was so, as far as the resource says."""
         return self._remember("date", _date)
@@ -170,9 +176,9 @@ def chart(record: Record, recogniser: Recogniser, knowledge: Knowledge) -> Chart
         for reference, raw in record.of(kind):
             concept = raw.get("code")
             codes = recogniser.codes(concept)
-            # a coded measurement whose code is none of ours is something else, whatever its words
-            text = "" if not codes and _only_a_number(raw) else text_of(concept)
-            entry = Entry(reference, kind, raw, codes, text)
+            if not codes and _only_a_number(raw):
+                continue  # a coded measurement whose code is none of ours is something else, whatever its words
+            entry = Entry(reference, kind, raw, codes, text_of(concept))
             listed.append(entry)
             for recognised in entry.codes:
                 if recognised.sense.role == "says":
@@ -186,12 +192,11 @@ def chart(record: Record, recogniser: Recogniser, knowledge: Knowledge) -> Chart
 def _only_a_number(raw: dict[str, Any]) -> bool:
     """A coded measurement says nothing in words beyond what its code says."""
     code = raw.get("code")
-    return "valueQuantity" in raw and isinstance(code, dict) and bool(code.get("coding"))
+    coded = isinstance(code, dict) and bool(code.get("coding"))
+    return "valueQuantity" in raw and coded and "component" not in raw
 
 
 def _index_observation(result: Chart, entry: Entry) -> None:
-    if not entry.text and not entry.codes and "component" not in entry.raw:
-        return
     questions = [(entry.codes, entry.text, entry.raw)]
     for component in objects(entry.raw.get("component")):
         concept = component.get("code")

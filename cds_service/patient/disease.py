@@ -30,6 +30,8 @@ def breast_cancer(definition: FactDefinition, chart: Chart, facts: dict[str, Fac
     current = [one for one in evidence.readings if one.answer == "active"]
     references = references_of(current or evidence.readings)
     value = "active" if current else "inactive" if evidence.readings else "none"
+    if value == "none" and evidence.unreadable:
+        evidence.note("a diagnosis of breast cancer cannot be read")
     if value == "none" and (evidence.unreadable or not chart.record.delivered("Condition")):
         return evidence.fact_of("unknown", ())
     return evidence.fact_of(value, references)

@@ -51,6 +51,8 @@ class Evidence:
 
     def single(self, open_answers: Iterable[str] = ()) -> Fact:
         """A fact with one answer. `open_answers` (equivocal, perimenopausal) are readings that leave it unknown."""
+        if not self.readings and not self.set_aside and not self.notes:
+            return Fact(self.fact.id, "unknown")
         if self.unreadable:
             self.note("a resource that asks this cannot be read")
             return self.fact_of("unknown", ())

@@ -40,6 +40,15 @@ def _subjects(course: Course, chart: Chart) -> set[str]:
     return drugs | course.classes
 
 
+def _by_subject(found: Medicines, chart: Chart) -> dict[str, list[Course]]:
+    """The courses by everything that they count as."""
+    by_subject: dict[str, list[Course]] = {}
+    for course in found.courses:
+        for subject in _subjects(course, chart):
+            by_subject.setdefault(subject, []).append(course)
+    return by_subject
+
+
 def _silence(found: Medicines, chart: Chart) -> Truth:
     """What it means that a drug is not on record: 'not given' only where the orders were delivered, and nothing that
     was delivered is in part. Statements and administrations add to orders; many records keep none.
@@ -77,10 +86,7 @@ def prior_medications(definition: FactDefinition, chart: Chart, facts: dict[str,
     """Every drug given so far, in any setting, in metastatic disease, or only before it; and what has ended."""
     found = medicines(chart)
     silence = _silence(found, chart)
-    by_subject: dict[str, list[Course]] = {}
-    for course in found.courses:
-        for subject in _subjects(course, chart):
-            by_subject.setdefault(subject, []).append(course)
+    by_subject = _by_subject(found, chart)
     answers: dict[str, Answer] = {}
     for subject, references in _possible(found, chart).items():
         for phrase in _PHRASES:
@@ -101,7 +107,7 @@ def prior_medications(definition: FactDefinition, chart: Chart, facts: dict[str,
         for course in found.courses
         for reference, how in course.sources
     )
-    named = sorted({course.drug or "/".join(sorted(course.classes)) for course in found.courses})
+    named = sorted({_name(course, chart) for course in found.courses})
     value = ", ".join(named) or ("none" if silence is FALSE else "unknown")
     return Fact(
         definition.id, value, answers, silence, _all_references(found.courses), _silence_note(found, chart),
@@ -131,6 +137,12 @@ def _only_before(given: list[Course]) -> Truth:
     )
 
 
+def _name(course: Course, chart: Chart) -> str:
+    """The drug, or the narrowest class where no drug is on record."""
+    members = chart.knowledge.members
+    return course.drug or min(sorted(course.classes), key=lambda name_: len(members[name_]), default="a medicine")
+
+
 def _course_words(course: Course) -> str:
     state = "active" if course.active else "ended"
     failed = {TRUE: ", progression", FALSE: "", UNKNOWN: ", reason not on record"}[course.progressed]
@@ -145,23 +157,20 @@ def progressed_on(definition: FactDefinition, chart: Chart, facts: dict[str, Fac
     """The drugs, and classes, on which the disease progressed. A stop without a reason leaves it unknown."""
     found = medicines(chart)
     silence = _silence(found, chart)
-    by_subject: dict[str, list[Course]] = {}
-    for course in found.courses:
-        for subject in _subjects(course, chart):
-            by_subject.setdefault(subject, []).append(course)
-    answers = {
-        subject: Answer(UNKNOWN, references) for subject, references in _possible(found, chart, failed=True).items()
-    }
-    for subject, given in by_subject.items():
+    treatments = set(definition.more["by_classes"])
+    possible = _possible(found, chart, failed=True)
+    answers = {subject: Answer(UNKNOWN, references) for subject, references in possible.items()}
+    for subject, given in _by_subject(found, chart).items():
         open_ = [UNKNOWN] if silence is UNKNOWN or subject in answers else []
         truth = any_of([course.progressed for course in given] + open_)
         decisive = [course for course in given if course.progressed is truth] or given
         answers[subject] = Answer(truth, _all_references(decisive))
-    failed = sorted({one.drug for one in found.courses if one.progressed is TRUE and one.drug})
-    unsure = sorted({one.drug for one in found.courses if one.progressed is UNKNOWN and one.drug})
+    cancer = [course for course in found.courses if course.drug and course.classes & treatments]
+    failed = sorted({course.drug for course in cancer if course.progressed is TRUE})
+    unsure = sorted({course.drug for course in cancer if course.progressed is UNKNOWN})
     value = ", ".join(failed) or ("none" if silence is FALSE and not unsure else "unknown")
     note = f"stopped, reason not on record: {', '.join(unsure)}" if unsure else _silence_note(found, chart)
-    references = _all_references(one for one in found.courses if one.progressed is not FALSE)
+    references = _all_references(course for course in cancer if course.progressed is not FALSE)
     return Fact(definition.id, value, answers, silence, references, note)
 
 
@@ -309,7 +318,7 @@ def _removing(
     whole = chart.record.delivered(*holders) and not evidence.unreadable
     if not whole:
         evidence.note("the resources that would hold them were not delivered whole")
-    value = ", ".join(named) or ("none" if whole else "unknown")
+    value = ", ".join(named) or ("none" if whole and not unsure else "unknown")
     return evidence.build(value, answers, FALSE if whole else UNKNOWN, references_of(evidence.readings))
 
 

@@ -122,7 +122,7 @@ def symptoms(definition: FactDefinition, chart: Chart, facts: dict[str, Fact]) -
             evidence.read(entry, said.sense.meaning, said.how)
     _read_pain_scores(definition, chart, evidence)
     for entry, _ in chart.told(definition.id, "Condition", "Observation"):
-        if entry.codes or (entry.kind == "Condition" and _over(entry)):
+        if entry.codes or (_over(entry) if entry.kind == "Condition" else entry.coded):
             continue
         text = entry.text if entry.kind == "Condition" else _observed_words(entry, chart)
         for said in chart.recogniser.spoken(f"says:{definition.id}", text):

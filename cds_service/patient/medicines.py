@@ -199,11 +199,12 @@ def _courses_of(
         if one.sense.role == "ambiguous":
             result.may_be.append((entry.reference, one.sense.may_be))
             result.set_aside.append((entry.reference, f"it may be one of {', '.join(one.sense.may_be)} ({one.how})"))
-            continue
+        candidates = one.sense.may_be if one.sense.role == "ambiguous" else (one.sense.subject,)
         yield Course(
             drug=one.sense.subject if one.sense.role == "drug" else "",
             named_class=one.sense.subject if one.sense.role == "class" else "",
-            classes=chart.classes_of(one.sense.subject),
+            # whichever of several drugs it was, the classes that they share were given
+            classes=frozenset.intersection(*(chart.classes_of(candidate) for candidate in candidates)),
             active=active,
             start=start,
             end=end,
