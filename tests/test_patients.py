@@ -118,3 +118,15 @@ def test_every_option_cites_and_what_needs_data_names_it(answers: dict, patient:
     for entry in options(answers[patient, style]).values():
         assert entry["citations"], entry["option"]
         assert entry["missing"] or entry["status"] != "needs-data", entry["option"]
+
+
+@pytest.mark.parametrize("died", [{"deceasedBoolean": True}, {"deceasedDateTime": "2026-05"}])
+def test_nothing_is_listed_for_the_dead(
+    client: FlaskClient, services: list[dict[str, Any]], died: dict[str, Any]
+) -> None:
+    ident, resources = example("VA-01", "mcode")
+    resources = [{**one, **died} if one["resourceType"] == "Patient" else one for one in resources]
+    answer = client.post(URL, json=patient_view(ident, put_in_prefetch(resources, ident, services))).get_json()
+
+    assert answer["cards"] == []
+    assert "died" in answer["extension"]["org.cds-service"]["noCard"]["reason"]

@@ -9,7 +9,7 @@ from uuid import UUID, uuid5
 
 from cds_service.decision.advise import Adviser
 from cds_service.decision.marks import has_history, marks
-from cds_service.hooks.markdown import Item, detail, summary
+from cds_service.hooks.markdown import Item, Said, detail, summary
 from cds_service.hooks.request import HookCall
 from cds_service.kleene import FALSE, Truth
 from cds_service.knowledge.knowledge import Knowledge
@@ -17,8 +17,8 @@ from cds_service.model import CardPlan, Fact, Position, Status, Verdict
 
 EXTENSION = "org.cds-service"
 _NAMESPACE = UUID("6f1d4a52-3f2c-5b0e-9a53-0d5a3b9f7c11")
-#: facts that the line on what was read leaves out: the gate passed, and HR follows from ER and PR
-_UNSHOWN = {"breast-cancer", "stage", "hr"}
+#: what the line on what was read leaves out beside the gate's facts: HR follows from ER and PR
+_UNSHOWN = {"hr"}
 _EMPTY = {"unknown", "none", "0"}
 
 
@@ -62,13 +62,13 @@ class Writer:
             f"correction on record.\n\n_{self._knowledge.notice}_"
         )
         card = self._card(call, plan, head, body)
-        gate = [_because(facts[name], facts[name].references) for name in ("breast-cancer", "stage")]
+        gate = [_because(facts[name], facts[name].references) for name in self._knowledge.gate_facts]
         card["extension"] = {EXTENSION: {"knowledge": self._fixed, "options": [], "gate": gate}}
         return card
 
     def nothing(self, reason: str, facts: Mapping[str, Fact]) -> dict[str, Any]:
         """Why there is no card: stands beside the empty list, for whoever asks."""
-        gate = [_because(facts[name], facts[name].references) for name in ("breast-cancer", "stage")]
+        gate = [_because(facts[name], facts[name].references) for name in self._knowledge.gate_facts]
         return {EXTENSION: {"knowledge": self._fixed, "noCard": {"reason": reason, "gate": gate}}}
 
     def _card(self, call: HookCall, plan: CardPlan, head: str, body: str) -> dict[str, Any]:
@@ -118,7 +118,7 @@ class Writer:
         items = [Item(marked.get(one.option, self._knowledge.options[one.option].label), one) for one in listed]
         read = _read_line(by_name, self._knowledge) if first else ""
         counts = Counter(one.status for one in listed)
-        body = detail(plan, items, known, self._knowledge, notes, read)
+        body = detail(plan, items, known, self._knowledge, Said(by_name, notes), read)
         return summary(plan, by_name, counts), body, [(self._fixed_part(one), _deciders(one)) for one in listed]
 
     def _fixed_part(self, verdict: Verdict) -> dict[str, Any]:
@@ -132,11 +132,10 @@ class Writer:
         }
 
     def _facts(self, facts: Mapping[str, Fact]) -> list[dict[str, Any]]:
-        gate = ("breast-cancer", "stage")
         return [
             {**_because(fact, fact.references), **({"note": fact.note} if fact.note else {})}
             for name, fact in facts.items()
-            if name not in gate
+            if name not in self._knowledge.gate_facts
         ]
 
 
@@ -181,7 +180,7 @@ def _coding(option: str, knowledge: Knowledge) -> list[dict[str, str]]:
 
 def _read_line(values: Mapping[str, str], knowledge: Knowledge) -> str:
     """What was read from the record, and what was asked for and is not there."""
-    shown = [name for name in knowledge.facts_asked if name not in _UNSHOWN]
+    shown = [name for name in knowledge.facts_asked if name not in _UNSHOWN and name not in knowledge.gate_facts]
     known = [f"{knowledge.facts[name].short} {values[name]}" for name in shown if values[name] not in _EMPTY]
     unknown = [knowledge.facts[name].short for name in shown if values[name] == "unknown"]
     line = f"On record: {'; '.join(known) or 'none of the facts asked for'}."

@@ -23,7 +23,8 @@ def _service(hook: Hook, knowledge: Knowledge) -> dict[str, Any]:
         "usageRequirements": (
             "Needs the prefetch keys "
             + " and ".join(need.key for need in queries(knowledge) if need.required)
-            + "; every other key that is left out leaves facts unknown, and the cards say which."
+            + "; any other key that is left out leaves facts unknown, and the cards say which (statements and "
+            + "administrations of medicines only add to the orders)."
         ),
     }
 

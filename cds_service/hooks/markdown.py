@@ -27,6 +27,14 @@ class Item:
     verdict: Verdict
 
 
+@dataclass(frozen=True)
+class Said:
+    """What the facts say, by id: their values and their notes."""
+
+    values: Mapping[str, str]
+    notes: Mapping[str, str]
+
+
 def summary(plan: CardPlan, values: Mapping[str, str], counts: Mapping[Status, int]) -> str:
     """One line: what the card is, for whom, how many. At most 139 characters (CDS Hooks 2.0, card `summary`)."""
     whom = ", ".join(_profile(fact, values[fact]) for fact in plan.summary_facts if _profile(fact, values[fact]))
@@ -49,10 +57,8 @@ def _profile(fact: str, value: str) -> str:
     return f"{fact} unknown" if value == "unknown" else value
 
 
-def detail(
-    plan: CardPlan, items: Iterable[Item], truths: Truths, knowledge: Knowledge, said: Mapping[str, str], first: str
-) -> str:
-    """The card's Markdown. `said` are the facts' notes by id; `first` is the line on what was read from the record."""
+def detail(plan: CardPlan, items: Iterable[Item], truths: Truths, knowledge: Knowledge, said: Said, first: str) -> str:
+    """The card's Markdown. `first` is the line on what was read from the record."""
     listed = [item for item in items if item.verdict.status is not Status.NOT_SUPPORTED]
     groups = {status: [item for item in listed if item.verdict.status is status] for status in Status}
     blocks = [first] if first else []
@@ -111,7 +117,7 @@ def _differing(items: list[Item], truths: Truths, knowledge: Knowledge) -> list[
     return lines
 
 
-def _open(items: list[Item], truths: Truths, knowledge: Knowledge, said: Mapping[str, str]) -> list[str]:
+def _open(items: list[Item], truths: Truths, knowledge: Knowledge, said: Said) -> list[str]:
     """By missing fact, then by what its answer would have to be."""
     grouped: dict[tuple[str, ...], dict[str, list[tuple[Item, list[Statement]]]]] = {}
     for item in items:
@@ -130,9 +136,12 @@ def _open(items: list[Item], truths: Truths, knowledge: Knowledge, said: Mapping
         grouped.setdefault(ordered, {}).setdefault(needed, []).append((item, candidates))
     lines = []
     for facts, answers in sorted(grouped.items(), key=lambda row: (len(row[0]), row[0])):
-        names = " and ".join(knowledge.facts[fact].label for fact in facts)
-        notes = "; ".join(dict.fromkeys(said[fact] for fact in facts if said.get(fact)))
-        lines.append(f"- {names} not on record{f' ({notes})' if notes else ''}")
+        absent = [knowledge.facts[fact].label for fact in facts if said.values[fact] == "unknown"]
+        present = [knowledge.facts[fact].label for fact in facts if said.values[fact] != "unknown"]
+        parts = [f"{' and '.join(absent)} not on record"] if absent else []
+        parts += [f"{' and '.join(present)} on record, leaving it open"] if present else []
+        notes = "; ".join(dict.fromkeys(said.notes[fact] for fact in facts if said.notes[fact]))
+        lines.append(f"- {', '.join(parts)}{f' ({notes})' if notes else ''}")
         for needed, members in answers.items():
             cited = _cited([one for _, open_ in members for one in open_], knowledge)
             lines.append(f"  - if {needed}: {_labels([item for item, _ in members])} ({cited})")

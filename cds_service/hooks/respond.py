@@ -94,6 +94,8 @@ def _gate(facts: Mapping[str, Fact], advice: Advice) -> str:
     if advice.over is TRUE:
         return OVER
     cancer, stage = facts["breast-cancer"], facts["stage"]
+    if facts["deceased"].value == "yes":
+        return "the record says that the patient has died"
     if cancer.value == "none":
         return "no confirmed breast cancer on record"
     if cancer.value == "unknown":

@@ -61,6 +61,11 @@ class Knowledge:
         return tuple(dict.fromkeys(atom for condition in conditions for atom in atoms(condition)))
 
     @cached_property
+    def gate_facts(self) -> tuple[str, ...]:
+        """The facts that open or close the gate: they stand behind every card, not on it."""
+        return tuple(dict.fromkeys((*facts_read(self.gate), *facts_read(self.gate_inactive))))
+
+    @cached_property
     def questions(self) -> tuple[Atom | Open, ...]:
         """Everything that decides: the asked atoms, and whether each fact is unknown."""
         return (*self.asked, *(Open(name) for name in self.facts))

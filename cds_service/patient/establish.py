@@ -16,6 +16,7 @@ Kind = Callable[[FactDefinition, Chart, dict[str, Fact]], Fact]
 #: what reads each kind of fact; a fact may use those of the kinds above its own (`builds_on` in its file)
 KINDS: dict[str, Kind] = {
     "sex": measures.sex,
+    "deceased": measures.deceased,
     "cancer": disease.breast_cancer,
     "sites": disease.sites,
     "stage": disease.stage,

@@ -6,6 +6,7 @@ from typing import Any
 from cds_service.kleene import FALSE, TRUE, UNKNOWN
 from cds_service.model import Answer, Fact, FactDefinition
 from cds_service.patient.chart import Chart, Entry
+from cds_service.patient.dates import day
 from cds_service.patient.elements import listed, objects
 from cds_service.patient.evidence import Evidence, references_of
 from cds_service.patient.recognise import plain_codes, text_of
@@ -22,6 +23,15 @@ def sex(definition: FactDefinition, chart: Chart, facts: dict[str, Fact]) -> Fac
         if evidence.admit(entry) and entry.raw.get("gender") in definition.answers:
             evidence.read(entry, str(entry.raw["gender"]), "Patient.gender", "")
     return evidence.single()
+
+
+def deceased(definition: FactDefinition, chart: Chart, facts: dict[str, Fact]) -> Fact:
+    """Whether the record says that the patient has died; silence is taken for life."""
+    evidence = Evidence(definition)
+    for entry in chart.of("Patient"):
+        died = entry.raw.get("deceasedBoolean") is True or bool(day(entry.raw.get("deceasedDateTime")))
+        evidence.read(entry, "yes" if died else "no", "Patient.deceased", "")
+    return evidence.single() if evidence.readings else evidence.fact_of("no", ())
 
 
 def fitness(definition: FactDefinition, chart: Chart, facts: dict[str, Fact]) -> Fact:
