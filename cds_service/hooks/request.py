@@ -54,7 +54,7 @@ def read(raw: Any, hook: Hook, schemas: Path) -> HookCall:
     return HookCall(
         hook=hook,
         instance=raw["hookInstance"],
-        patient=raw["context"]["patientId"],
+        patient=raw["context"]["patientId"].removeprefix("Patient/"),  # the bare id; some clients send the reference
         context=raw["context"],
         prefetch=raw.get("prefetch", {}),
         fhir_server=raw.get("fhirServer", ""),

@@ -32,10 +32,8 @@ def _needed(condition: Condition, truths: Truths, wanted: bool) -> str:
         case All(members) | Any_(members):
             open_ = [member for member in members if truth(member, truths) is UNKNOWN]
             words = list(dict.fromkeys(_needed(member, truths, wanted) for member in open_))
-            both = isinstance(condition, All) is wanted
-            return (" and " if both else " or ").join(
-                f"({one})" if " or " in one and both and len(words) > 1 else one for one in words
-            )
+            own, other = (" and ", " or ") if isinstance(condition, All) is wanted else (" or ", " and ")
+            return own.join(f"({one})" if other in one and len(words) > 1 else one for one in words)
 
 
 def simplest(statements: Iterator[Statement], truths: Truths) -> Statement:
