@@ -11,7 +11,16 @@ from cds_service.knowledge.files import Files
 from cds_service.model import Code, FactDefinition, Wording
 
 #: what one kind of fact needs beyond what all facts have
-_MORE = ("site_groups", "site_words", "symptom_sites", "by_classes", "regimens_of", "thresholds")
+_MORE = (
+    "site_groups",
+    "site_words",
+    "symptom_sites",
+    "by_classes",
+    "regimens_of",
+    "thresholds",
+    "scores",
+    "no_other_cancer",
+)
 _NUMBERS = frozenset(str(n) for n in range(1, 10))
 
 

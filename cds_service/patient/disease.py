@@ -11,8 +11,6 @@ from cds_service.patient.elements import objects, one_or_more
 from cds_service.patient.evidence import Evidence, references_of
 from cds_service.patient.recognise import plain_codes, text_of
 
-#: ICD-10 categories that are no other cancer here: skin (not melanoma), breast, secondary neoplasms
-_NO_OTHER_CANCER = {"C44", "C50", "C77", "C78", "C79"}
 _OVER = {"inactive", "remission", "resolved"}
 
 
@@ -161,6 +159,7 @@ def _about_breast(entry: Entry, breast: set[str], other_cancer: bool) -> bool:
 
 def _other_cancers(chart: Chart) -> Iterator[Entry]:
     """Conditions that are another cancer: not of the breast, not a metastasis."""
+    none = chart.knowledge.facts["breast-cancer"].more["no_other_cancer"]
     for entry in chart.of("Condition"):
         known = any((one.sense.role, one.sense.meaning) != ("says", "cancer") for one in entry.codes)
         if known or entry.reference in chart.shelf["breast"] or entry.no_evidence:
@@ -170,16 +169,16 @@ def _other_cancers(chart: Chart) -> Iterator[Entry]:
         ours = chart.recogniser.spoken("says:breast-cancer", entry.text) or chart.recogniser.spoken(
             "secondary", entry.text
         )
-        if not ours and (_other_by_code(entry) or chart.recogniser.spoken("cancer", entry.text)):
+        if not ours and (_other_by_code(entry, none) or chart.recogniser.spoken("cancer", entry.text)):
             yield entry
 
 
-def _other_by_code(entry: Entry) -> bool:
+def _other_by_code(entry: Entry, none: list[str]) -> bool:
     concept = entry.raw.get("code")
     for coding in objects(concept.get("coding")) if isinstance(concept, dict) else ():
         code, system = coding.get("code"), coding.get("system")
         if isinstance(code, str) and isinstance(system, str) and "icd-10" in system and code[:1] == "C":
-            return code[:3] not in _NO_OTHER_CANCER
+            return code[:3] not in none
     return False
 
 

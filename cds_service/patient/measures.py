@@ -35,8 +35,11 @@ def deceased(definition: FactDefinition, chart: Chart, facts: dict[str, Fact]) -
 
 
 def fitness(definition: FactDefinition, chart: Chart, facts: dict[str, Fact]) -> Fact:
-    """Fit at ECOG 0 or 1, unfit at ECOG 4 or by explicit words; ECOG 2 and 3 and Karnofsky leave it unknown."""
+    """Fit or unfit by the ECOG grades that the fact file names, or by explicit words; other grades, and Karnofsky,
+    leave it unknown.
+    """
     evidence = Evidence(definition)
+    by_grade = {grade: answer for answer, grades in definition.more["scores"].items() for grade in grades}
     for entry, asked, element in chart.asking(definition.id):
         grade = "" if asked.sense.meaning == "karnofsky" else _grade(entry, element, chart)
         spoken = chart.recogniser.spoken(f"says:{definition.id}", text_of(element.get("valueString")))
@@ -45,14 +48,14 @@ def fitness(definition: FactDefinition, chart: Chart, facts: dict[str, Fact]) ->
         if spoken:
             evidence.read(entry, spoken[0].sense.meaning, spoken[0].how)
         elif grade:
-            evidence.read(entry, {"0": "fit", "1": "fit", "4": "unfit"}.get(grade, f"ECOG {grade}"), asked.how)
+            evidence.read(entry, by_grade.get(grade, f"ECOG {grade}"), asked.how)
         else:
             evidence.ignore(entry, "no ECOG grade that can be read")
     asking = {entry.reference for entry, _, _ in chart.asking(definition.id)}
     for entry, said in chart.told(definition.id, "Condition", "Observation"):
         if entry.reference not in asking and evidence.admit(entry):
             evidence.read(entry, said[0].sense.meaning, said[0].how)
-    return evidence.single(open_answers=("ECOG 2", "ECOG 3", "ECOG 5"))
+    return evidence.single(open_answers=tuple(f"ECOG {grade}" for grade in range(6)))
 
 
 def _grade(entry: Entry, element: dict[str, Any], chart: Chart) -> str:

@@ -8,16 +8,19 @@ from cds_service.patient.evidence import Evidence
 from cds_service.patient.results import Result, result
 
 _NO_RESULT = ("", "unknown")
+#: the ways of asking for HER2 whose bare number is a score
+_SCORED = ("ihc", "overall", "text", "status")
 
 
 def receptor(definition: FactDefinition, chart: Chart, facts: dict[str, Fact]) -> Fact:
-    """ER, PR or the combined status. At least 1 % stained nuclei is positive (ASCO/CAP 2020, terminology notes)."""
+    """ER, PR or the combined status; a percentage by the threshold of the fact file."""
     evidence = Evidence(definition)
+    thresholds = definition.more.get("thresholds", {})
     for entry, asked, element in chart.asking(definition.id):
         if not evidence.admit(entry):
             continue
         found = result(element, chart.recogniser)
-        answer = _receptor_answer(found, asked.sense.meaning)
+        answer = _receptor_answer(found, asked.sense.meaning, thresholds.get("percent-positive"))
         if answer in _NO_RESULT:
             evidence.ignore(entry, "it gives no result that can be read" if found else "it has no value")
             _open_if_unclear(evidence, entry, found)
@@ -27,12 +30,13 @@ def receptor(definition: FactDefinition, chart: Chart, facts: dict[str, Fact]) -
     return evidence.single(open_answers=("equivocal", "unclear"))
 
 
-def _receptor_answer(found: Result | None, asked_by: str) -> str:
+def _receptor_answer(found: Result | None, asked_by: str, threshold: int | None) -> str:
     if found is None:
         return ""
     by_number = ""
-    if found.number is not None and (found.percent or asked_by == "percent") and found.unit in ("%", ""):
-        by_number = "positive" if found.number >= 1 else "negative"
+    percent = found.unit in ("%", "") and (found.percent or asked_by == "percent")
+    if threshold is not None and found.number is not None and percent:
+        by_number = "positive" if found.number >= threshold else "negative"
     if found.word and by_number and found.word != by_number:
         return "unclear"
     return by_number or found.word
@@ -104,7 +108,7 @@ def her2(definition: FactDefinition, chart: Chart, facts: dict[str, Fact]) -> Fa
         if not evidence.admit(entry):
             continue
         found = result(element, chart.recogniser)
-        answer, method = _her2_answer(found, method, copies.get(entry.date))
+        answer, method = _her2_answer(found, method, copies.get(entry.date), definition)
         if answer in _NO_RESULT:
             evidence.ignore(entry, "it gives no result that can be read" if found else "it has no value")
             _open_if_unclear(evidence, entry, found)
@@ -131,39 +135,43 @@ def _copies(chart: Chart) -> dict[str, float]:
     return found
 
 
-def _her2_answer(found: Result | None, method: str, copies: float | None) -> tuple[str, str]:
-    """The answer of one result and the method it stands for.
-
-    Scores: 0 and 1+ negative, 2+ equivocal, 3+ positive. Ratio (ASCO/CAP 2018): at least 2.0 with at least 4 copies
-    positive, below 2.0 with fewer than 4 copies negative, everything else equivocal; copies not on record do not count.
-    """
+def _her2_answer(
+    found: Result | None, method: str, copies: float | None, definition: FactDefinition
+) -> tuple[str, str]:
+    """The answer of one result and the method it stands for."""
     if found is None:
         return "", method
     if method == "ish-ratio" or found.unit == "ratio":
-        if found.number is None:
-            return found.word if found.word in ("positive", "negative", "equivocal") else "", "ish"
-        high = found.number >= 2.0
-        if copies is not None and high != (copies >= 4):
-            return "equivocal", "ish"
-        by_ratio = "positive" if high else "negative"
-        return ("unclear" if found.word not in ("", by_ratio) else by_ratio), "ish"
-    if found.score and not found.percent:
-        by_score = {"0": "negative", "1": "negative", "2": "equivocal", "3": "positive"}[found.score[0]]
-        if by_score == "equivocal" and found.word in ("positive", "negative"):
-            return found.word, "overall"
-        if found.word in ("positive", "negative") and found.word != by_score:
-            return "unclear", "ihc"
-        return by_score, "ihc"
-    if (
-        method in ("ihc", "overall", "text", "status")
-        and found.number is not None
-        and not found.percent
-        and not found.unit
-    ):
-        return {0.0: "negative", 1.0: "negative", 2.0: "equivocal", 3.0: "positive"}.get(found.number, ""), "ihc"
+        return _by_ratio(found, copies, definition.more["thresholds"]), "ish"
+    score = found.score[:1] if not found.percent else ""
+    if not score and method in _SCORED and found.number in (0, 1, 2, 3) and not found.percent and not found.unit:
+        score = str(int(found.number))
+    if score:
+        return _by_score(found.word, score, definition.more["scores"])
     if found.number is not None and not found.word:
         return "", method
-    return found.word, "ish" if method == "ish" else "overall" if method in ("overall", "text") else method
+    return found.word, "overall" if method == "text" else method
+
+
+def _by_ratio(found: Result, copies: float | None, thresholds: dict[str, int]) -> str:
+    """A ratio of HER2 to chromosome 17, with the copies per nucleus of the same day where they are on record: both high
+    is positive, both low negative, one of each equivocal (thresholds of the fact file).
+    """
+    if found.number is None:
+        return found.word if found.word in ("positive", "negative", "equivocal") else ""
+    high = found.number >= thresholds["ish-ratio"]
+    if copies is not None and high != (copies >= thresholds["ish-copies"]):
+        return "equivocal"
+    by_ratio = "positive" if high else "negative"
+    return by_ratio if found.word in ("", by_ratio) else "unclear"
+
+
+def _by_score(word: str, score: str, scores: dict[str, list[str]]) -> tuple[str, str]:
+    """A score of immunohistochemistry; a word beside an equivocal score is the overall interpretation."""
+    by_score = next(answer for answer, listed in scores.items() if score in listed)
+    if by_score == "equivocal" and word in ("positive", "negative"):
+        return word, "overall"
+    return ("unclear" if word in ("positive", "negative") and word != by_score else by_score), "ihc"
 
 
 def _weigh(readings: list[Reading], methods: dict[Reading, str]) -> list[Reading]:
