@@ -93,6 +93,8 @@ def stage(definition: FactDefinition, chart: Chart, facts: dict[str, Fact]) -> F
         return evidence.fact_of("unknown", references_of(stated + metastases + lower))
     if lower:
         return evidence.fact_of("other", references_of(lower))
+    if facts["sites"].note:
+        evidence.note(facts["sites"].note)
     return evidence.fact_of("unknown", ())
 
 
@@ -166,6 +168,9 @@ def _other_cancers(chart: Chart) -> Iterator[Entry]:
             continue
         if chart.recogniser.spoken("says:symptoms", entry.text):
             continue
+        if chart.recogniser.spoken("other_primary", entry.text):
+            yield entry
+            continue
         ours = chart.recogniser.spoken("says:breast-cancer", entry.text) or chart.recogniser.spoken(
             "secondary", entry.text
         )
@@ -195,6 +200,7 @@ def sites(definition: FactDefinition, chart: Chart, facts: dict[str, Fact]) -> F
             continue
         if others and entry.reference not in chart.shelf["breast"]:
             evidence.ignore(entry, "another cancer is on record: whose metastasis it is, is not known")
+            evidence.note("a metastasis on record may be of another cancer")
             continue
         if (
             entry.kind == "Condition"

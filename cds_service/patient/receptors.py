@@ -108,6 +108,9 @@ def her2(definition: FactDefinition, chart: Chart, facts: dict[str, Fact]) -> Fa
         if not evidence.admit(entry):
             continue
         found = result(element, chart.recogniser)
+        if any(one.sense.meaning == "low" for one in chart.recogniser.spoken("says:her2", entry.whole_text)):
+            evidence.read(entry, "low", f"{asked.how}: said to be low")
+            continue
         answer, method = _her2_answer(found, method, copies.get(entry.date), definition)
         if answer in _NO_RESULT:
             evidence.ignore(entry, "it gives no result that can be read" if found else "it has no value")

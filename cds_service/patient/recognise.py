@@ -16,7 +16,7 @@ _DENIAL_REACH = 3
 #: systems whose longer codes are kinds of what their beginnings mean (M84.58XA is an M84.58), from three characters on
 _HIERARCHIC = ("icd-10-cm", "icd-10")
 _CATEGORY = 3
-_DENIABLE = {"site", "secondary"}
+_DENIABLE = {"site", "secondary", "diagnosis"}
 
 
 class Recognised(NamedTuple):
