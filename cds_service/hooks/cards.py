@@ -151,8 +151,12 @@ def _option(fixed: dict[str, Any], deciders: Mapping[str, list[str]], facts: Map
     """An option of the extension, with the resources of this patient."""
     because = []
     for name, answers in deciders.items():
-        references = {one for answer in answers for one in facts[name].answer(answer).references}
-        because.append(_because(facts[name], sorted(references)))
+        fact = facts[name]
+        if len(answers) == 1:
+            references: Iterable[str] = fact.answer(answers[0]).references
+        else:
+            references = sorted({one for answer in answers for one in fact.answer(answer).references})
+        because.append(_because(fact, references))
     return {**fixed, "because": because}
 
 

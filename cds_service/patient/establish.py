@@ -68,12 +68,11 @@ class Reader:
 
 def truths(facts: Mapping[str, Fact], questions: tuple[Atom | Open, ...]) -> tuple[Truth, ...]:
     """The truth of each question about these facts, in the order of the questions."""
-    known = []
-    for question in questions:
-        fact = facts[question.fact]
-        if isinstance(question, Atom):
-            answer = fact.answers.get(question.answer)
-            known.append(fact.default if answer is None else answer.truth)
-        else:
-            known.append(TRUE if fact.value == "unknown" and fact.default is UNKNOWN else FALSE)
-    return tuple(known)
+    return tuple([_truth(question, facts[question.fact]) for question in questions])
+
+
+def _truth(question: Atom | Open, fact: Fact) -> Truth:
+    if isinstance(question, Open):
+        return TRUE if fact.value == "unknown" and fact.default is UNKNOWN else FALSE
+    answer = fact.answers.get(question.answer)
+    return fact.default if answer is None else answer.truth
