@@ -108,7 +108,7 @@ def her2(definition: FactDefinition, chart: Chart, facts: dict[str, Fact]) -> Fa
         if not evidence.admit(entry):
             continue
         found = result(element, chart.recogniser)
-        if any(one.sense.meaning == "low" for one in chart.recogniser.spoken("says:her2", entry.whole_text)):
+        if _said_low(entry, chart):
             evidence.read(entry, "low", f"{asked.how}: said to be low")
             continue
         answer, method = _her2_answer(found, method, copies.get(entry.date), definition)
@@ -126,6 +126,12 @@ def her2(definition: FactDefinition, chart: Chart, facts: dict[str, Fact]) -> Fa
     return Evidence(definition, kept, evidence.set_aside, evidence.unreadable, evidence.notes).single(
         open_answers=("equivocal", "unclear", "low")
     )
+
+
+def _said_low(entry: Entry, chart: Chart) -> bool:
+    """Low is neither positive nor negative (reading principle 6), whatever score stands beside it."""
+    text, spoken = entry.whole_text, chart.recogniser.spoken
+    return bool(spoken("low_expression", text)) or any(one.sense.meaning == "low" for one in spoken("says:her2", text))
 
 
 def _copies(chart: Chart) -> dict[str, float]:

@@ -31,9 +31,10 @@ class Recogniser:
 
     def __init__(self, lexicon: Lexicon):
         self._lexicon = lexicon
-        self._patterns = {domain: _pattern(words) for domain, words in lexicon.words.items()}
+        answers = lexicon.words["value"]
+        self._patterns = {domain: _pattern(words, answers) for domain, words in lexicon.words.items()}
         self._telling = _pattern(
-            {word for domain, words in lexicon.words.items() if domain.startswith("says:") for word in words}
+            {word for domain, words in lexicon.words.items() if domain.startswith("says:") for word in words}, answers
         )
         self.tells = lru_cache(maxsize=8192)(self._tells)
         self.spoken = lru_cache(maxsize=8192)(self._spoken)
@@ -90,10 +91,16 @@ class Recogniser:
         return len(rest.split()) <= _DENIAL_REACH and not _CLAUSE_END.search(rest)
 
 
-def _pattern(words: Collection[str]) -> re.Pattern[str]:
-    """Any of the words as a whole word, the longest first."""
-    listed = sorted(words, key=lambda word: (-len(word), word))
-    return re.compile(rf"(?<![a-z0-9])(?:{'|'.join(re.escape(word) for word in listed)})(?![a-z0-9])")
+def _pattern(words: Collection[str], answers: Collection[str]) -> re.Pattern[str]:
+    """Any of the words as a whole word, the longest first. A hyphen at the end of a word is a minus ("HER2- tumour"),
+    unless an answer or a number follows that it parts from the word ("HER2- positive", "HER2- status: pending").
+    """
+    parted = rf"(?<=-)[ (:]*(?:(?:status|result)[ (:]*)?(?:[0-9]|(?:{_any(answers)})(?![a-z0-9]))"
+    return re.compile(rf"(?<![a-z0-9])(?:{_any(words)})(?![a-z0-9])(?!{parted})")
+
+
+def _any(words: Collection[str]) -> str:
+    return "|".join(re.escape(word) for word in sorted(words, key=lambda word: (-len(word), word)))
 
 
 def text_of(concept: Any) -> str:
