@@ -420,16 +420,20 @@ def test_the_newest_pain_score_counts(client: FlaskClient, services: list[dict[s
     assert facts(ask(client, services, then))["symptoms"]["value"] == "pain"
 
 
-def test_a_painkiller_that_was_stopped_is_no_progression(client: FlaskClient, services: list[dict[str, Any]]) -> None:
-    stopped = {
+def stopped(medicine: str, **more: Any) -> Resource:
+    return {
         "resourceType": "MedicationRequest",
         "id": "stopped",
         "status": "stopped",
         "intent": "order",
         "subject": MINE,
-        "medicationCodeableConcept": {"text": "ibuprofen"},
+        "medicationCodeableConcept": {"text": medicine},
+        **more,
     }
-    assert facts(ask(client, services, stopped))["progressed-on"]["value"] == "none"
+
+
+def test_a_painkiller_that_was_stopped_is_no_progression(client: FlaskClient, services: list[dict[str, Any]]) -> None:
+    assert facts(ask(client, services, stopped("ibuprofen")))["progressed-on"]["value"] == "none"
 
 
 def test_a_medicine_that_may_be_one_of_two_is_not_none(client: FlaskClient, services: list[dict[str, Any]]) -> None:
@@ -449,16 +453,8 @@ def test_a_medicine_that_may_be_one_of_two_is_not_none(client: FlaskClient, serv
 def test_a_drug_stopped_as_not_tolerated_is_not_reported_as_no_contraindication(
     client: FlaskClient, services: list[dict[str, Any]]
 ) -> None:
-    stopped = {
-        "resourceType": "MedicationRequest",
-        "id": "stopped",
-        "status": "stopped",
-        "statusReason": {"text": "not tolerated"},
-        "intent": "order",
-        "subject": MINE,
-        "medicationCodeableConcept": {"text": "cisplatin"},
-    }
-    assert facts(ask(client, services, stopped))["contraindications"]["value"] != "none"
+    cisplatin = stopped("cisplatin", statusReason={"text": "not tolerated"})
+    assert facts(ask(client, services, cisplatin))["contraindications"]["value"] != "none"
 
 
 def test_any_cancer_with_the_breast_as_body_site_is_breast_cancer(
