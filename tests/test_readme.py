@@ -62,3 +62,25 @@ def test_every_service_and_command_named_exists():
 def test_the_terminologies_are_attributed():
     for name in ("SNOMED", "LOINC", "RxNorm", "ICD-10", "ATC"):
         assert name in README
+
+
+def test_the_card_tells_what_was_read_from_what_silence_was_taken_for(card):
+    first = card["detail"].split("\n", 1)[0]
+    on_record, silent, absent = re.split(r" Looked for and not recorded, read as none: | Not on record: ", first)
+
+    assert "HER2 negative" in on_record
+    assert "suppression" not in on_record
+    assert {"ovarian suppression", "medicines so far", "contraindications"} <= set(silent.rstrip(".").split(", "))
+    assert "menopause" in absent
+
+
+def test_a_result_that_settles_nothing_is_not_called_absent(client):
+    call = json.loads(REQUEST)
+    for entry in call["prefetch"]["laboratory"]["entry"]:
+        if entry["resource"]["id"] == "o3":
+            entry["resource"]["valueCodeableConcept"] = {"text": "equivocal"}
+    detail = client.post("/cds-services/stage-4-breast-cancer-options", json=call).get_json()["cards"][0]["detail"]
+
+    assert "On record but not clear: HER2." in detail
+    assert "HER2 not on record" not in detail
+    assert "HER2 on record, leaving it open (equivocal on record)" in detail

@@ -17,9 +17,8 @@ from cds_service.model import CardPlan, Fact, Position, Status, Verdict
 
 EXTENSION = "org.cds-service"
 _NAMESPACE = UUID("6f1d4a52-3f2c-5b0e-9a53-0d5a3b9f7c11")
-#: what the line on what was read leaves out beside the gate's facts: HR follows from ER and PR
-_UNSHOWN = {"hr"}
-_EMPTY = {"unknown", "none", "0"}
+#: left out of the line on what was read, beside the gate's facts: HR follows from ER and PR, lines from the medicines
+_UNSHOWN = {"hr", "lines"}
 
 
 class Writer:
@@ -35,7 +34,7 @@ class Writer:
 
     def cards(self, call: HookCall, facts: Mapping[str, Fact], answers: tuple[Truth, ...]) -> list[dict[str, Any]]:
         """At most one card for each plan that has an option to list."""
-        values = tuple((name, fact.value, fact.note) for name, fact in facts.items())
+        values = tuple((name, fact.value, fact.note, bool(fact.references)) for name, fact in facts.items())
         labels = self._labels(facts)
         written: list[dict[str, Any]] = []
         for plan in self._knowledge.cards:
@@ -100,7 +99,7 @@ class Writer:
         self,
         card: str,
         answers: tuple[Truth, ...],
-        values: tuple[tuple[str, str, str], ...],
+        values: tuple[tuple[str, str, str, bool], ...],
         labels: tuple[tuple[str, str], ...],
         first: bool,
     ) -> tuple[str, str, list[tuple[dict[str, Any], dict[str, list[str]]]]]:
@@ -113,12 +112,13 @@ class Writer:
         if not listed:
             return "", "", []
         known = dict(zip(self._knowledge.questions, answers, strict=True))
-        by_name = {name: value for name, value, _ in values}
-        notes = {name: note for name, _, note in values}
+        by_name = {name: value for name, value, _, _ in values}
+        notes = {name: note for name, _, note, _ in values}
+        said = Said(by_name, notes, frozenset(name for name, _, _, read in values if read))
         items = [Item(marked.get(one.option, self._knowledge.options[one.option].label), one) for one in listed]
-        read = _read_line(by_name, self._knowledge) if first else ""
+        read = _read_line(said, self._knowledge) if first else ""
         counts = Counter(one.status for one in listed)
-        body = detail(plan, items, known, self._knowledge, Said(by_name, notes), read)
+        body = detail(plan, items, known, self._knowledge, said, read)
         return summary(plan, by_name, counts), body, [(self._fixed_part(one), _deciders(one)) for one in listed]
 
     def _fixed_part(self, verdict: Verdict) -> dict[str, Any]:
@@ -182,10 +182,20 @@ def _coding(option: str, knowledge: Knowledge) -> list[dict[str, str]]:
     ]
 
 
-def _read_line(values: Mapping[str, str], knowledge: Knowledge) -> str:
-    """What was read from the record, and what was asked for and is not there."""
+def _read_line(said: Said, knowledge: Knowledge) -> str:
+    """What was read from the record, what its silence was read as, and what was asked for and is not known."""
     shown = [name for name in knowledge.facts_asked if name not in _UNSHOWN and name not in knowledge.gate_facts]
-    known = [f"{knowledge.facts[name].short} {values[name]}" for name in shown if values[name] not in _EMPTY]
-    unknown = [knowledge.facts[name].short for name in shown if values[name] == "unknown"]
+    short = {name: knowledge.facts[name].short for name in shown}
+    unknown = [name for name in shown if said.values[name] == "unknown"]
+    known = [f"{short[name]} {said.values[name]}" for name in shown if name in said.recorded and name not in unknown]
+    silent = [short[name] for name in shown if name not in said.recorded and name not in unknown]
+    absent = [short[name] for name in unknown if name not in said.recorded]
+    unclear = [short[name] for name in unknown if name in said.recorded]
     line = f"On record: {'; '.join(known) or 'none of the facts asked for'}."
-    return f"{line} Not on record: {', '.join(unknown)}." if unknown else line
+    for words, names in (
+        ("Looked for and not recorded, read as none", silent),
+        ("Not on record", absent),
+        ("On record but not clear", unclear),
+    ):
+        line += f" {words}: {', '.join(names)}." if names else ""
+    return line

@@ -29,10 +29,11 @@ class Item:
 
 @dataclass(frozen=True)
 class Said:
-    """What the facts say, by id: their values and their notes."""
+    """What the facts say, by id: their values and notes, and which of them some resource speaks of."""
 
     values: Mapping[str, str]
     notes: Mapping[str, str]
+    recorded: frozenset[str]
 
 
 def summary(plan: CardPlan, values: Mapping[str, str], counts: Mapping[Status, int]) -> str:
@@ -136,8 +137,12 @@ def _open(items: list[Item], truths: Truths, knowledge: Knowledge, said: Said) -
         grouped.setdefault(ordered, {}).setdefault(needed, []).append((item, candidates))
     lines = []
     for facts, answers in sorted(grouped.items(), key=lambda row: (len(row[0]), row[0])):
-        absent = [knowledge.facts[fact].label for fact in facts if said.values[fact] == "unknown"]
-        present = [knowledge.facts[fact].label for fact in facts if said.values[fact] != "unknown"]
+        absent = [
+            knowledge.facts[fact].label
+            for fact in facts
+            if said.values[fact] == "unknown" and fact not in said.recorded
+        ]
+        present = [knowledge.facts[fact].label for fact in facts if knowledge.facts[fact].label not in absent]
         parts = [f"{' and '.join(absent)} not on record"] if absent else []
         parts += [f"{' and '.join(present)} on record, leaving it open"] if present else []
         notes = "; ".join(dict.fromkeys(said.notes[fact] for fact in facts if said.notes[fact]))
