@@ -49,6 +49,7 @@ The map, in reading order. A module imports only modules above it; a test keeps 
     hooks.cards              cards: text and extension from the same verdicts
     hooks.respond            the program in one function
 
+    edge.settings            what a site sets
     edge.outcome             refusals as OperationOutcomes
     edge.explain             a trace for the terminal
     edge.web                 HTTP

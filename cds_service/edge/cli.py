@@ -10,7 +10,8 @@ import waitress
 
 from cds_service.edge.explain import explain as explain_text
 from cds_service.edge.outcome import outcome
-from cds_service.edge.web import MAX_BODY, create_app
+from cds_service.edge.settings import settings
+from cds_service.edge.web import create_app
 from cds_service.errors import BadRequest, KnowledgeError, Problem, Refusal
 from cds_service.hooks.catalogue import HOOKS
 from cds_service.hooks.request import parse
@@ -36,12 +37,15 @@ def main() -> None:
 @_CARDS
 def serve(host: str, port: int, cards: Path | None) -> None:
     """Serve the hooks, on loopback unless told otherwise."""
-    app = _or_exit(create_app, cards)
+    site = settings()
+    app = _or_exit(lambda folder: create_app(folder, site), cards)
     if host not in ("127.0.0.1", "::1", "localhost"):
         click.echo(
             "Warning: callers are not authenticated; put this behind something that authenticates them.", err=True
         )
-    server = waitress.create_server(app, host=host, port=port, threads=4, ident=None, max_request_body_size=MAX_BODY)
+    server = waitress.create_server(
+        app, host=host, port=port, threads=4, ident=None, max_request_body_size=site.max_body
+    )
     shown = f"[{host}]" if ":" in host else host
     click.echo(f"Discovery: http://{shown}:{server.effective_port}/cds-services   (Ctrl-C stops)")
     server.run()

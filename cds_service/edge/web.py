@@ -8,6 +8,7 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from cds_service.edge.outcome import outcome
+from cds_service.edge.settings import Settings, settings
 from cds_service.errors import BadRequest, NotJson, Problem, Refusal, TooLarge, UnknownService
 from cds_service.hooks.catalogue import HOOKS, by_service
 from cds_service.hooks.discovery import discovery
@@ -16,15 +17,17 @@ from cds_service.hooks.respond import Responder
 from cds_service.knowledge.load import home, load
 from cds_service.patient.project import warm_up
 
-#: a body of 1,000 resources is about 0.9 MB; a chart of 7,000 about 6 MB
-MAX_BODY = 16 * 1024 * 1024
 _log = logging.getLogger("cds_service")
 
 
-def create_app(cards: Path | None = None) -> Flask:
-    """The Flask application, knowledge loaded and models warm. Raises KnowledgeError when knowledge is not sound."""
+def create_app(cards: Path | None = None, site: Settings | None = None) -> Flask:
+    """The Flask application, knowledge loaded and models warm; `site` is the environment's settings unless given.
+
+    Raises KnowledgeError when knowledge is not sound.
+    """
+    site = site or settings()
     app = Flask(__name__)
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+    app.config["MAX_CONTENT_LENGTH"] = site.max_body
     knowledge = load(cards)
     schemas = home()[1]
     responder = Responder(knowledge)
@@ -53,7 +56,7 @@ def create_app(cards: Path | None = None) -> Flask:
 
     @app.errorhandler(HTTPException)
     def failed(error: HTTPException) -> Response:
-        return _plain_failure(error)
+        return _plain_failure(error, site)
 
     @app.errorhandler(Exception)
     def broken(error: Exception) -> Response:
@@ -67,12 +70,12 @@ def create_app(cards: Path | None = None) -> Flask:
     return app
 
 
-def _plain_failure(error: HTTPException) -> Response:
+def _plain_failure(error: HTTPException, site: Settings) -> Response:
     """Flask's own refusals (404, 405, 413, 400 of a cut body) as OperationOutcomes."""
     status = error.code or 500
     refusal: Refusal = BadRequest([Problem("the request", error.name.lower(), _remedy(status))])
     if status == 413:
-        refusal = TooLarge([Problem("the body", f"more than {MAX_BODY} bytes", "a smaller body")])
+        refusal = TooLarge([Problem("the body", f"more than {site.max_body} bytes", "a smaller body")])
     elif status in (404, 405):
         refusal.issue = "not-found" if status == 404 else "not-supported"
     answer = _json(orjson.dumps(outcome(refusal)), status)
