@@ -3,8 +3,8 @@
 A row names its `shape` in words, the resources of its `record`, and what is read: any fact with its value, `gate` (open
 or closed), `note` (fact: words that the fact's note must hold), `had`, `may-have-had` and `not-had` (drugs and classes
 that were given for certain, perhaps, or not). Resources are FHIR as it is, with two shorthands: where a CodeableConcept
-stands, a text does for one (`sct 10828004`, `loinc 85337-4 | ER`, `POSITIVE (95%)`), and id, subject and status need not
-be written. `absent` takes an element away, statuses too.
+stands, a text does for one (`sct 10828004`, `loinc 85337-4 | ER`, `POSITIVE (95%)`); id, subject and status need not be
+written; `absent` takes an element away, statuses too.
 Every row is read beside a confirmed breast cancer with bone metastases, unless it is `alone`.
 """
 
