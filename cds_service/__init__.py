@@ -50,6 +50,7 @@ The map, in reading order. A module imports only modules above it; a test keeps 
     hooks.respond            the program in one function
 
     edge.settings            what a site sets
+    edge.outbound            one bounded, guarded GET
     edge.outcome             refusals as OperationOutcomes
     edge.explain             a trace for the terminal
     edge.web                 HTTP
