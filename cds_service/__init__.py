@@ -43,15 +43,22 @@ The map, in reading order. A module imports only modules above it; a test keeps 
 
     hooks.catalogue          the hooks this service answers
     hooks.request            a call, validated
+    hooks.feedback           what became of cards, validated
     hooks.discovery          what is offered and needed
     hooks.wording            conditions in words
     hooks.markdown           the text of a card
+    hooks.listing            what a card lists, and the card id that tells
     hooks.cards              cards: text and extension from the same verdicts
     hooks.respond            the program in one function
 
     edge.settings            what a site sets
     edge.outbound            one bounded, guarded GET
     edge.outcome             refusals as OperationOutcomes
+    edge.tables              the tables of the store
+    edge.migrate             their schema, brought up to date (migrations/ holds alembic's steps)
+    edge.store               feedback, listings and used tokens, durably
+    edge.recorder            listings to the store, off the way of the answer
+    edge.report              feedback counted
     edge.explain             a trace for the terminal
     edge.web                 HTTP
     edge.wsgi                the application for a WSGI server

@@ -7,7 +7,8 @@ CdsError
     ├── UnknownService    404  no such service
     ├── MissingData       412  what is needed is neither in prefetch nor to be had
     ├── TooLarge          413  more than this service reads in one call
-    └── NotJson           415  another media type than JSON
+    ├── NotJson           415  another media type than JSON
+    └── Unavailable       503  what must be stored before the answer cannot be stored now
 """
 
 from dataclasses import dataclass
@@ -76,3 +77,9 @@ class NotJson(Refusal):
     """The body is declared as something other than JSON."""
 
     status, issue = 415, "not-supported"
+
+
+class Unavailable(Refusal):
+    """The store cannot be reached, or is not at the schema of this version. Nothing was acknowledged: try again."""
+
+    status, issue = 503, "transient"

@@ -1,1 +1,1 @@
-"""Network, disk, clock, environment: web and command line. Never clinical or FHIR knowledge."""
+"""Network, disk, clock, environment: web, store and command line. Never clinical or FHIR knowledge."""

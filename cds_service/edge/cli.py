@@ -1,7 +1,10 @@
-"""The command line: `cds-service serve | check | explain | sources verify | sources coverage`."""
+"""The command line: `cds-service serve | check | explain | sources … | feedback report | database upgrade`."""
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import datetime
 from pathlib import Path
 
 import click
@@ -10,9 +13,11 @@ import waitress
 
 from cds_service.edge.explain import explain as explain_text
 from cds_service.edge.outcome import outcome
+from cds_service.edge.report import DEFAULT, KEYS, as_csv, as_table, report
 from cds_service.edge.settings import settings
+from cds_service.edge.store import Store
 from cds_service.edge.web import create_app
-from cds_service.errors import BadRequest, KnowledgeError, Problem, Refusal
+from cds_service.errors import BadRequest, KnowledgeError, Problem, Refusal, Unavailable
 from cds_service.hooks.catalogue import HOOKS
 from cds_service.hooks.request import parse
 from cds_service.hooks.respond import Responder
@@ -43,6 +48,9 @@ def serve(host: str, port: int, cards: Path | None) -> None:
         click.echo(
             "Warning: callers are not authenticated; put this behind something that authenticates them.", err=True
         )
+    problem = app.extensions["store"].problem()
+    if problem:
+        click.echo(f"Warning: no feedback is taken (503) until this is mended: {problem}", err=True)
     server = waitress.create_server(
         app, host=host, port=port, threads=4, ident=None, max_request_body_size=site.max_body
     )
@@ -134,6 +142,52 @@ def verify(folder: Path, cards: Path | None) -> None:
         for line in row.unaccounted:
             click.echo(f"       line accounted for nowhere: {line}")
     sys.exit(1 if failed else 0)
+
+
+@main.group()
+def feedback() -> None:
+    """What became of the cards, as the clients told it."""
+
+
+@feedback.command("report")
+@click.option("--csv", "wants_csv", is_flag=True, help="As CSV, for a spreadsheet.")
+@click.option("--since", type=click.DateTime(["%Y-%m-%d"]), help="Only what was received on this day (UTC) or later.")
+@click.option(
+    "--by",
+    type=click.Choice(KEYS),
+    multiple=True,
+    default=DEFAULT,
+    show_default=True,
+    help="What tells rows apart; may be given several times.",
+)
+def feedback_report(wants_csv: bool, since: datetime | None, by: tuple[str, ...]) -> None:
+    """Count what was accepted and overridden, by default by section, option, reason and knowledge version."""
+    with _store() as store:
+        made = report(store.counts(since.date() if since else None), store.listings(), by)
+    click.echo(as_csv(made) if wants_csv else as_table(made), nl=not wants_csv)
+
+
+@main.group()
+def database() -> None:
+    """The store that `CDS_DATABASE` names."""
+
+
+@database.command("upgrade")
+def database_upgrade() -> None:
+    """Create the tables, or bring them to the schema of this version. May be run again, and by several at once."""
+    with _store() as store:
+        store.upgrade()
+    click.echo("The store has the schema of this version.")
+
+
+@contextmanager
+def _store() -> Iterator[Store]:
+    """The site's store, or the reason why it cannot be had, and stop."""
+    try:
+        with closing(Store(settings().database)) as store:
+            yield store
+    except Unavailable as error:
+        raise click.ClickException(str(error)) from None
 
 
 def _or_exit(make, cards: Path | None):  # type: ignore[no-untyped-def]

@@ -1,4 +1,4 @@
-"""The service over HTTP: three routes around `respond`, and errors that say what to do. Logs no body and no patient."""
+"""The service over HTTP: routes around `respond` and the store, errors that say what to do. Logs no patient."""
 
 import logging
 from pathlib import Path
@@ -8,10 +8,14 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from cds_service.edge.outcome import outcome
+from cds_service.edge.recorder import Recorder
 from cds_service.edge.settings import Settings, settings
+from cds_service.edge.store import Origin, Store
 from cds_service.errors import BadRequest, NotJson, Problem, Refusal, TooLarge, UnknownService
-from cds_service.hooks.catalogue import HOOKS, by_service
+from cds_service.hooks.catalogue import HOOKS, Hook, by_service
 from cds_service.hooks.discovery import discovery
+from cds_service.hooks.feedback import parse_feedback
+from cds_service.hooks.listing import places
 from cds_service.hooks.request import parse
 from cds_service.hooks.respond import Responder
 from cds_service.knowledge.load import home, load
@@ -31,6 +35,9 @@ def create_app(cards: Path | None = None, site: Settings | None = None) -> Flask
     knowledge = load(cards)
     schemas = home()[1]
     responder = Responder(knowledge)
+    store = Store(site.database, site.feedback_comments)
+    app.extensions["store"] = store
+    recorder = Recorder(store, places(knowledge))
     offered = orjson.dumps(discovery(knowledge))
     warm_up()
 
@@ -40,15 +47,17 @@ def create_app(cards: Path | None = None, site: Settings | None = None) -> Flask
 
     @app.post("/cds-services/<service>")
     def call(service: str) -> Response:
-        hook = by_service(service)
-        if hook is None:
-            known = ", ".join(one.service for one in HOOKS)
-            raise UnknownService([Problem("the path", "a service id that is not offered", f"one of {known}")])
-        if request.mimetype != "application/json":
-            raise NotJson([Problem("the header Content-Type", "another media type", "application/json")])
-        if request.headers.get("Content-Encoding", "identity") != "identity":
-            raise NotJson([Problem("the header Content-Encoding", "an encoded body", "identity")])
-        return _json(orjson.dumps(responder.respond(parse(request.get_data(cache=False), hook, schemas))))
+        hook = _hook(service)
+        answer = responder.respond(parse(_body(), hook, schemas))
+        recorder.see(answer["cards"])
+        return _json(orjson.dumps(answer))
+
+    @app.post("/cds-services/<service>/feedback")
+    def feedback(service: str) -> Response:
+        """Answered when it is stored; the answer is the same whether it was stored before or now."""
+        hook = _hook(service)
+        store.keep(Origin(hook.service), parse_feedback(_body(), schemas))
+        return _json(b"{}")
 
     @app.errorhandler(Refusal)
     def refused(refusal: Refusal) -> Response:
@@ -70,6 +79,23 @@ def create_app(cards: Path | None = None, site: Settings | None = None) -> Flask
     return app
 
 
+def _hook(service: str) -> Hook:
+    hook = by_service(service)
+    if hook is None:
+        known = ", ".join(one.service for one in HOOKS)
+        raise UnknownService([Problem("the path", "a service id that is not offered", f"one of {known}")])
+    return hook
+
+
+def _body() -> bytes:
+    """The body of a call that is declared as plain JSON."""
+    if request.mimetype != "application/json":
+        raise NotJson([Problem("the header Content-Type", "another media type", "application/json")])
+    if request.headers.get("Content-Encoding", "identity") != "identity":
+        raise NotJson([Problem("the header Content-Encoding", "an encoded body", "identity")])
+    return request.get_data(cache=False)
+
+
 def _plain_failure(error: HTTPException, site: Settings) -> Response:
     """Flask's own refusals (404, 405, 413, 400 of a cut body) as OperationOutcomes."""
     status = error.code or 500
@@ -87,8 +113,8 @@ def _plain_failure(error: HTTPException, site: Settings) -> Response:
 
 def _remedy(status: int) -> str:
     return {
-        404: "GET /cds-services or POST /cds-services/{id}",
-        405: "GET /cds-services or POST /cds-services/{id}",
+        404: "GET /cds-services, POST /cds-services/{id} or POST /cds-services/{id}/feedback",
+        405: "GET /cds-services, POST /cds-services/{id} or POST /cds-services/{id}/feedback",
     }.get(status, "a request as CDS Hooks 2.0 describes it")
 
 

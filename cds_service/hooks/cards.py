@@ -1,22 +1,19 @@
 """Cards out: text and extension from the same verdicts, so that the two never disagree."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
-from uuid import UUID, uuid5
 
 from cds_service.decision.advise import Adviser
 from cds_service.decision.marks import has_history, marks
+from cds_service.hooks.listing import EXTENSION, card_id, imprint
 from cds_service.hooks.markdown import Item, Said, detail, summary
 from cds_service.hooks.request import HookCall
 from cds_service.kleene import FALSE, Truth
 from cds_service.knowledge.knowledge import Knowledge
 from cds_service.model import CardPlan, Fact, Position, Status, Verdict
 
-EXTENSION = "org.cds-service"
-_NAMESPACE = UUID("6f1d4a52-3f2c-5b0e-9a53-0d5a3b9f7c11")
 #: left out of the line on what was read, beside the gate's facts: HR follows from ER and PR, lines from the medicines
 _UNSHOWN = {"hr", "lines"}
 
@@ -38,10 +35,10 @@ class Writer:
         labels = self._labels(facts)
         written: list[dict[str, Any]] = []
         for plan in self._knowledge.cards:
-            head, body, listed = self._text(plan.id, answers, values, labels, not written)
+            head, body, listed, mark = self._text(plan.id, answers, values, labels, not written)
             if not listed:
                 continue
-            card = self._card(call, plan, head, body)
+            card = self._card(call, plan, head, body, mark)
             extension = {"knowledge": self._fixed, "options": [_option(*one, facts) for one in listed]}
             if not written:
                 extension["facts"] = self._facts(facts)
@@ -60,7 +57,7 @@ class Writer:
             "remission or resolved. No options are listed. If the disease is current, its clinical status needs "
             f"correction on record.\n\n_{self._knowledge.notice}_"
         )
-        card = self._card(call, plan, head, body)
+        card = self._card(call, plan, head, body, imprint(self._knowledge.digest, ()))
         gate = [_because(facts[name], facts[name].references) for name in self._knowledge.gate_facts]
         card["extension"] = {EXTENSION: {"knowledge": self._fixed, "options": [], "gate": gate}}
         return card
@@ -70,15 +67,14 @@ class Writer:
         gate = [_because(facts[name], facts[name].references) for name in self._knowledge.gate_facts]
         return {EXTENSION: {"knowledge": self._fixed, "noCard": {"reason": reason, "gate": gate}}}
 
-    def _card(self, call: HookCall, plan: CardPlan, head: str, body: str) -> dict[str, Any]:
-        content = hashlib.sha256(f"{call.instance}\0{call.patient}\0{plan.id}\0{head}\0{body}".encode()).hexdigest()
+    def _card(self, call: HookCall, plan: CardPlan, head: str, body: str, mark: str) -> dict[str, Any]:
         links = [
             {"label": f"{source.publisher}: {source.title}", "url": source.url, "type": "absolute"}
             for source in self._knowledge.sources.values()
             if source.url and source.url in body
         ]
         card: dict[str, Any] = {
-            "uuid": str(uuid5(_NAMESPACE, content)),
+            "uuid": card_id(mark, f"{call.instance}\0{plan.id}\0{head}\0{body}"),
             "summary": head,
             "indicator": "info",
             "detail": body,
@@ -102,15 +98,15 @@ class Writer:
         values: tuple[tuple[str, str, str, bool], ...],
         labels: tuple[tuple[str, str], ...],
         first: bool,
-    ) -> tuple[str, str, list[tuple[dict[str, Any], dict[str, list[str]]]]]:
-        """Summary and detail of a card, and its options as far as they are the same for every patient with these
-        answers, each with the answers of facts that decided it; nothing where it lists none."""
+    ) -> tuple[str, str, list[tuple[dict[str, Any], dict[str, list[str]]]], str]:
+        """Summary and detail of a card, its options as far as they are the same for every patient with these answers,
+        each with the answers of facts that decided it, and the imprint of them; nothing where it lists none."""
         plan, marked = self._plans[card], dict(labels)
         own = {option.id for section in plan.sections for option in section.options}
         verdicts = self._adviser.advise(answers).verdicts
         listed = tuple(one for one in verdicts if one.option in own and one.status is not Status.NOT_SUPPORTED)
         if not listed:
-            return "", "", []
+            return "", "", [], ""
         known = dict(zip(self._knowledge.questions, answers, strict=True))
         by_name = {name: value for name, value, _, _ in values}
         notes = {name: note for name, _, note, _ in values}
@@ -119,7 +115,9 @@ class Writer:
         read = _read_line(said, self._knowledge) if first else ""
         counts = Counter(one.status for one in listed)
         body = detail(plan, items, known, self._knowledge, said, read)
-        return summary(plan, by_name, counts), body, [(self._fixed_part(one), _deciders(one)) for one in listed]
+        entries = [(self._fixed_part(one), _deciders(one)) for one in listed]
+        mark = imprint(self._knowledge.digest, ((one.option, one.status.value) for one in listed))
+        return summary(plan, by_name, counts), body, entries, mark
 
     def _fixed_part(self, verdict: Verdict) -> dict[str, Any]:
         coding = self._codings[verdict.option]

@@ -31,22 +31,26 @@ class HookCall:
 
 def parse(body: bytes, hook: Hook, schemas: Path) -> HookCall:
     """Read a call of a service. Raises BadRequest with every fault of the envelope and its context."""
+    return read(decoded(body), hook, schemas)
+
+
+def decoded(body: bytes) -> Any:
+    """The JSON of a body. Raises BadRequest where it is none."""
     try:
-        raw = orjson.loads(body)
+        return orjson.loads(body)
     except orjson.JSONDecodeError as error:
         where = f"the body, line {error.lineno}, column {error.colno}"
         raise BadRequest([Problem(where, "text that is not JSON", "a JSON object in UTF-8")]) from None
-    return read(raw, hook, schemas)
 
 
 def read(raw: Any, hook: Hook, schemas: Path) -> HookCall:
     """Check parsed JSON and make it a hook call."""
-    problems = _faults(raw, "request", schemas, "$")
+    problems = faults(raw, "request", schemas, "$")
     if isinstance(raw, dict):
         if isinstance(raw.get("hook"), str) and raw["hook"] != hook.name:
             problems.append(Problem("$.hook", "another hook", f"{hook.name!r}, the hook of {hook.service}"))
         if isinstance(raw.get("context"), dict):
-            problems += _faults(raw["context"], hook.context, schemas, "$.context")
+            problems += faults(raw["context"], hook.context, schemas, "$.context")
     if problems:
         raise BadRequest(problems)
     authorization = raw.get("fhirAuthorization")
@@ -67,7 +71,8 @@ def _validator(path: Path) -> Draft202012Validator:
     return Draft202012Validator(json.loads(path.read_text(encoding="utf-8")))
 
 
-def _faults(value: Any, schema: str, schemas: Path, root: str) -> list[Problem]:
+def faults(value: Any, schema: str, schemas: Path, root: str) -> list[Problem]:
+    """Every fault of a value by one of the schemas of hook calls, each with its JSON path under `root`."""
     validator = _validator(schemas / "hooks" / f"{schema}.schema.json")
     problems = []
     for error in validator.iter_errors(value):
@@ -92,4 +97,8 @@ def _words(error: Any) -> tuple[str, str]:
             return "a very long string", f"at most {error.validator_value} characters"
         case "pattern":
             return f"{found} of another form", f"the form {error.validator_value}"
+        case "enum":
+            return "another value", f"one of {', '.join(map(str, error.validator_value))}"
+        case "minItems":
+            return "an empty array", f"at least {error.validator_value} entry"
     return found, str(error.validator)
