@@ -15,6 +15,9 @@ KINDS = ("sqlite", "postgresql")
 #: `CDS_TEST_POSTGRES`: the URL of a PostgreSQL where databases may be made, or `none`
 _POSTGRES = os.environ.get("CDS_TEST_POSTGRES", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres")
 
+#: CI runs everything unless it is told not to
+POSTGRES_WANTED = os.environ.get("CI") == "true" and _POSTGRES != "none"
+
 
 @contextmanager
 def database(kind: str, folder: Path) -> Iterator[str]:
@@ -23,7 +26,7 @@ def database(kind: str, folder: Path) -> Iterator[str]:
         yield f"sqlite:///{folder}/state/store.db"
         return
     missing = _missing()
-    if missing and os.environ.get("CI") == "true" and _POSTGRES != "none":
+    if missing and POSTGRES_WANTED:
         pytest.fail(f"CI runs the tests on PostgreSQL too: {missing}")
     if missing:
         pytest.skip(missing)
