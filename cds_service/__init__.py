@@ -31,6 +31,7 @@ The map, in reading order. A module imports only modules above it; a test keeps 
     patient.recognise        codes and words to senses
     patient.chart            the record, indexed once
     patient.evidence         readings of one fact, and settling them
+    patient.sides            which breast a resource speaks of
     patient.results          a laboratory answer in any shape
     patient.receptors        ER, PR, HER2
     patient.medicines        courses of treatment
@@ -53,6 +54,7 @@ The map, in reading order. A module imports only modules above it; a test keeps 
 
     edge.settings            what a site sets
     edge.outbound            one bounded, guarded GET
+    edge.clock               which day it is
     edge.outcome             refusals as OperationOutcomes
     edge.tables              the tables of the store
     edge.migrate             their schema, brought up to date (migrations/ holds alembic's steps)

@@ -2,18 +2,20 @@
 
 A row names its `shape` in words, the resources of its `record`, and what is read: any fact with its value, `gate` (open
 or closed), `note` (fact: words that the fact's note must hold), `had`, `may-have-had` and `not-had` (drugs and classes
-that were given for certain, perhaps, or not). Resources are FHIR as it is, with two shorthands: where a CodeableConcept
-stands, a text does for one (`sct 10828004`, `loinc 85337-4 | ER`, `POSITIVE (95%)`); id, subject and status need not be
-written; `absent` takes an element away, statuses too.
+that were given for certain, perhaps, or not); `today` is the day of the call. Resources are FHIR as it is, with
+two shorthands: where a CodeableConcept stands, a text does for one (`sct 10828004`, `loinc 85337-4 | ER`,
+`POSITIVE (95%)`); id, subject and status need not be written; `absent` takes an element away, statuses too.
 Every row is read beside a confirmed breast cancer with bone metastases, unless it is `alone`.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import yaml
-from support import Resource, patient_view, put_in_prefetch
+from flask.testing import FlaskClient
+from support import URL, Resource, facts, patient_view, put_in_prefetch
 
 from cds_service.hooks.catalogue import HOOKS
 from cds_service.hooks.request import read
@@ -42,6 +44,8 @@ CONCEPTS = {
     "code", "valueCodeableConcept", "clinicalStatus", "verificationStatus", "statusReason", "medicationCodeableConcept",
     "summary", "type", "method", "dataAbsentReason", "reasonCode", "category", "interpretation", "bodySite",
 }  # fmt: skip
+#: elements whose `code` is no CodeableConcept
+PLAIN = {"coding", "valueQuantity", "valueRange", "valueRatio", "referenceRange"}
 LISTS = {"reasonCode", "category", "interpretation"}
 STATUS = {
     "Observation": "final", "Procedure": "completed", "MedicationRequest": "active", "MedicationStatement": "active",
@@ -51,7 +55,7 @@ OWNER = {"AllergyIntolerance": "patient"}
 PATIENT = {"Patient": {"id": "p", "gender": "female"}}
 BREAST = {"Condition": {"id": "breast", "code": "icd10cm C50.912", "recordedDate": "2024-01-10"}}
 BONE = {"Condition": {"id": "bone", "code": "icd10cm C79.51", "recordedDate": "2024-01-10"}}
-WORDS = {"shape", "record", "alone", "gate", "note", "had", "may-have-had", "not-had", "because"}
+WORDS = {"shape", "record", "alone", "gate", "note", "had", "may-have-had", "not-had", "because", "today"}
 
 
 class Loader(yaml.SafeLoader):
@@ -102,6 +106,8 @@ def written(value: Any) -> Any:
 
 def element(key: str, value: Any) -> Any:
     """One element, written out where it holds concepts."""
+    if key in PLAIN:
+        return value
     if key not in CONCEPTS:
         return written(value)
     if isinstance(value, list):
@@ -142,10 +148,11 @@ def test_a_fact_is_read_in_whatever_shape_the_record_gives_it(
     responder: Responder, services: list[dict[str, Any]], row: Row
 ) -> None:
     call = read(patient_view("p", put_in_prefetch(record(row), "p", services)), HOOKS[0], home()[1])
+    call = replace(call, today=row.raw.get("today", ""))
     trace = responder.trace(call)
     expected = {name: value for name, value in row.raw.items() if name not in WORDS}
 
-    assert expected or set(row.raw) & WORDS - {"shape", "record", "alone"}, "a row that expects nothing"
+    assert expected or set(row.raw) & WORDS - {"shape", "record", "alone", "today"}, "a row that expects nothing"
     assert {name: trace.facts[name].value for name in expected} == expected
     if "gate" in row.raw:
         assert ("closed" if trace.gate else "open") == row.raw["gate"], trace.gate
@@ -160,6 +167,17 @@ def check_history(trace: Trace, row: Row) -> None:
     for word, truth in (("had", TRUE), ("may-have-had", UNKNOWN), ("not-had", FALSE)):
         named = row.raw.get(word, [])
         assert {one: given.answer(one).truth for one in named} == dict.fromkeys(named, truth)
+
+
+def test_the_web_knows_the_day_and_sets_aside_a_result_of_the_future(
+    client: FlaskClient, services: list[dict[str, Any]]
+) -> None:
+    result = {"code": "loinc 85337-4", "valueString": "Positive", "effectiveDateTime": "2999-01-01"}
+    row = Row("", "", {"record": [{"Observation": result}]})
+
+    answer = client.post(URL, json=patient_view("p", put_in_prefetch(record(row), "p", services))).get_json()
+
+    assert facts(answer)["er"]["value"] == "unknown"
 
 
 def test_the_table_is_large_enough_to_speak_of_and_names_no_row_twice() -> None:

@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import click
 import orjson
 import waitress
 
+from cds_service.edge.clock import today
 from cds_service.edge.explain import explain as explain_text
 from cds_service.edge.outcome import outcome
 from cds_service.edge.report import DEFAULT, KEYS, as_csv, as_table, report
@@ -86,7 +88,9 @@ def explain(request: Path, cards: Path | None) -> None:
     responder = Responder(_or_exit(load, cards))
     body = request.read_bytes()
     try:
-        click.echo(explain_text(responder.trace(parse(body, _hook_of(body), home()[1])), responder))
+        click.echo(
+            explain_text(responder.trace(replace(parse(body, _hook_of(body), home()[1]), today=today())), responder)
+        )
     except Refusal as refusal:
         click.echo(json.dumps(outcome(refusal), indent=2), err=True)
         sys.exit(1)

@@ -1,12 +1,14 @@
 """The service over HTTP: routes around `respond` and the store, errors that say what to do. Logs no patient."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
+from cds_service.edge.clock import today
 from cds_service.edge.outcome import outcome
 from cds_service.edge.recorder import Recorder
 from cds_service.edge.settings import Settings, settings
@@ -48,7 +50,7 @@ def create_app(cards: Path | None = None, site: Settings | None = None) -> Flask
     @app.post("/cds-services/<service>")
     def call(service: str) -> Response:
         hook = _hook(service)
-        answer = responder.respond(parse(_body(), hook, schemas))
+        answer = responder.respond(replace(parse(_body(), hook, schemas), today=today()))
         recorder.see(answer["cards"])
         return _json(orjson.dumps(answer))
 

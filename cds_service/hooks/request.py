@@ -18,7 +18,9 @@ from cds_service.hooks.catalogue import Hook
 
 @dataclass(frozen=True)
 class HookCall:
-    """The validated request. `prefetch` is as it came; `token` and `fhir_server` are for fetching only."""
+    """The validated request. `prefetch` is as it came; `token` and `fhir_server` are for fetching only. `today` is the
+    day of the call where on earth it is latest, from whoever has a clock; '' where nobody looked.
+    """
 
     hook: Hook
     instance: str
@@ -27,6 +29,7 @@ class HookCall:
     prefetch: dict[str, Any]
     fhir_server: str = ""
     token: str = field(default="", repr=False)
+    today: str = ""
 
 
 def parse(body: bytes, hook: Hook, schemas: Path) -> HookCall:

@@ -74,7 +74,7 @@ class Responder:
                 found = fetch(call, need)
                 if found is not None:
                     prefetch[need.key] = found
-        record = gather(call.patient, prefetch, self.needs)
+        record = gather(call.patient, prefetch, self.needs, call.today)
         lacking = [
             Problem(
                 f"$.prefetch.{need.key}", state.value, f"the result of {need.template}, or null where there is none"

@@ -12,7 +12,7 @@ from typing import Any
 
 from cds_service.knowledge.knowledge import Knowledge
 from cds_service.model import Drug
-from cds_service.patient.dates import day
+from cds_service.patient.dates import certainly_before, day
 from cds_service.patient.elements import objects, word
 from cds_service.patient.project import READ, fault
 from cds_service.patient.recognise import Recognised, Recogniser, plain_codes, text_of
@@ -38,6 +38,8 @@ _DATED = {
     "Procedure": ("performedDateTime", "performedPeriod"),
     "AllergyIntolerance": ("onsetDateTime", "recordedDate"),
 }
+#: why a result that is dated after the day of the call is no evidence
+FUTURE = "it is dated in the future"
 
 
 @dataclass
@@ -49,6 +51,7 @@ class Entry:
     raw: dict[str, Any]
     codes: tuple[Recognised, ...]
     text: str
+    today: str = ""
 
     def __post_init__(self) -> None:
         self._known: dict[str, str] = {}
@@ -82,7 +85,7 @@ class Entry:
     @property
     def no_evidence(self) -> str:
         """Why the resource, though readable, is no evidence; '' when it is."""
-        return self._remember("no_evidence", lambda entry: _no_evidence(entry.kind, entry.raw))
+        return self._remember("no_evidence", lambda entry: _no_evidence(entry.kind, entry.raw) or _not_yet(entry))
 
     def _remember(self, name: str, find: Callable[["Entry"], str]) -> str:
         # functools.cached_property takes a lock at each first reading, which costs more than most of these do
@@ -90,6 +93,10 @@ class Entry:
         if found is None:
             found = self._known[name] = find(self)
         return found
+
+
+def _not_yet(entry: Entry) -> str:
+    return FUTURE if entry.kind == "Observation" and certainly_before(entry.today, entry.date) else ""
 
 
 def _date(entry: Entry) -> str:
@@ -115,6 +122,8 @@ class Chart:
     record: Record
     recogniser: Recogniser
     knowledge: Knowledge
+    #: coded questions whose words name others: the resource, the facts asked by code, the facts named
+    misnamed: list[tuple[Entry, frozenset[str], frozenset[str]]] = field(default_factory=list)
     shelf: dict[str, Any] = field(default_factory=dict)
     entries: dict[str, list[Entry]] = field(default_factory=dict)
     _asking: dict[str, list[tuple[Entry, Recognised, dict[str, Any]]]] = field(
@@ -176,9 +185,9 @@ def chart(record: Record, recogniser: Recogniser, knowledge: Knowledge) -> Chart
         for reference, raw in record.of(kind):
             concept = raw.get("code")
             codes = recogniser.codes(concept)
-            if not codes and _only_a_number(raw):
-                continue  # a coded measurement whose code is none of ours is something else, whatever its words
-            entry = Entry(reference, kind, raw, codes, text_of(concept))
+            if not codes and _only_a_number(raw) and recogniser.in_known_system(concept):
+                continue  # a standard code that is none of ours is something else, whatever its words
+            entry = Entry(reference, kind, raw, codes, text_of(concept), record.today)
             listed.append(entry)
             for recognised in entry.codes:
                 if recognised.sense.role == "says":
@@ -205,11 +214,36 @@ def _index_observation(result: Chart, entry: Entry) -> None:
         asked = [one for one in codes if one.sense.role == "asks"]
         if not codes:
             asked = list(result.recogniser.spoken("question", text))
+            asked += _named_by_value(asked, text, element, result.recogniser)
+        elif asked:
+            _note_misnamed(result, entry, asked, element)
+            asked += _named_by_value(asked, text, element, result.recogniser)
         for one in dict.fromkeys(asked):
             result._asking[one.sense.subject].append((entry, one, element))
         for one in result.recogniser.codes(element.get("valueCodeableConcept")):
             if one.sense.role == "says":
                 result._saying[one.sense.subject].append((entry, one))
+
+
+def _named_by_value(
+    asked: list[Recognised], text: str, element: dict[str, Any], recogniser: Recogniser
+) -> list[Recognised]:
+    """Facts that only the value names ('receptor status: ER+/PR-'), where the question is one of them or a panel."""
+    value = element.get("valueString") or element.get("valueCodeableConcept")
+    if not value or not (asked or recogniser.spoken("panel", text)):
+        return []
+    known = {one.sense.subject for one in asked}
+    return [one for one in recogniser.spoken("question", text_of(value)) if one.sense.subject not in known]
+
+
+def _note_misnamed(result: Chart, entry: Entry, asked: list[Recognised], element: dict[str, Any]) -> None:
+    """Keep a coded question whose text or display names other facts and not its own."""
+    concept = element["code"]
+    subjects = frozenset(one.sense.subject for one in asked)
+    for text in (concept.get("text"), *(coding.get("display") for coding in objects(concept.get("coding")))):
+        named = frozenset(one.sense.subject for one in result.recogniser.spoken("question", text_of(text)))
+        if named and not named & subjects:
+            result.misnamed.append((entry, subjects, named))
 
 
 def _no_evidence(kind: str, raw: dict[str, Any]) -> str:

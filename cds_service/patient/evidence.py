@@ -5,8 +5,11 @@ from dataclasses import dataclass, field
 
 from cds_service.kleene import FALSE, TRUE, UNKNOWN, Truth
 from cds_service.model import Answer, Fact, FactDefinition, Reading
-from cds_service.patient.chart import Entry
-from cds_service.patient.dates import newest
+from cds_service.patient.chart import FUTURE, Entry
+from cds_service.patient.dates import certainly_before, newest
+
+#: how many older results that differ a note names
+_OLDER_SHOWN = 3
 
 
 @dataclass
@@ -18,6 +21,7 @@ class Evidence:
     set_aside: list[tuple[str, str]] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    doubts: dict[str, str] = field(default_factory=dict)
 
     def admit(self, entry: Entry) -> bool:
         """Whether a resource counts as evidence; if not, it is set aside with its reason."""
@@ -25,6 +29,8 @@ class Evidence:
         if reason:
             self.unreadable.append(entry.reference)
         reason = reason or entry.no_evidence
+        if reason == FUTURE:
+            self.note("a result dated in the future was set aside")
         if reason:
             self.set_aside.append((entry.reference, reason))
         return not reason
@@ -36,6 +42,10 @@ class Evidence:
     def ignore(self, entry: Entry, reason: str) -> None:
         """Set a resource aside."""
         self.set_aside.append((entry.reference, reason))
+
+    def doubt(self, entry: Entry, reason: str) -> None:
+        """Keep why a reading is unclear, for the note: 'a result that …'."""
+        self.doubts[entry.reference] = reason
 
     def note(self, text: str) -> None:
         """Say something about the fact on the card."""
@@ -51,23 +61,42 @@ class Evidence:
 
     def single(self, open_answers: Iterable[str] = ()) -> Fact:
         """A fact with one answer. `open_answers` (equivocal, perimenopausal) are readings that leave it unknown."""
+        return self.settle(self.latest(), open_answers)
+
+    def settle(self, latest: list[Reading], open_answers: Iterable[str] = (), older: bool = False) -> Fact:
+        """The one answer of the readings that count; with `older`, the note names older ones that differ."""
         if not self.readings and not self.set_aside and not self.notes:
             return Fact(self.fact.id, "unknown")
         if self.unreadable:
             self.note("a resource that asks this cannot be read")
             return self.fact_of("unknown", ())
-        latest = self.latest()
         values = sorted({reading.answer for reading in latest})
         references = references_of(latest)
         if not values:
             return self.fact_of("unknown", ())
+        for reference in sorted(self.doubts.keys() & set(references)):
+            self.note(f"a result that {self.doubts[reference]} ({reference})")
+        if older:
+            self._note_older(latest)
         if len(values) > 1:
             self.note(f"results that disagree and neither is known to be newer: {' and '.join(values)}")
             return self.fact_of("unknown", references)
         if values[0] in open_answers:
-            self.note(f"{values[0]} on record")
+            if not self.doubts.keys() & set(references):
+                self.note(f"{values[0]} on record")
             return self.fact_of("unknown", references)
         return self.fact_of(values[0], references)
+
+    def _note_older(self, latest: list[Reading]) -> None:
+        known = {reading.answer for reading in latest}
+        differing = {
+            (one.date, one.answer, one.reference)
+            for one in self.readings
+            if one.answer in self.fact.answers and one.answer not in known
+            if any(certainly_before(one.date, new.date) for new in latest)
+        }
+        for date, answer, reference in sorted(differing, reverse=True)[:_OLDER_SHOWN]:
+            self.note(f"an older result differs: {answer} {date} ({reference})")
 
     def fact_of(self, value: str, references: tuple[str, ...]) -> Fact:
         """The fact with one value: that answer is true, the fact's other answers are false; unknown leaves all open."""

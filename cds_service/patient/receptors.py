@@ -1,51 +1,165 @@
 """Oestrogen, progesterone and HER2 receptors: from results, from diagnoses that name them, from words."""
 
+from collections.abc import Callable
+from typing import Any
+
 from cds_service.kleene import FALSE, TRUE, UNKNOWN
 from cds_service.model import Answer, Fact, FactDefinition, Reading
 from cds_service.patient.chart import Chart, Entry
-from cds_service.patient.dates import newest
-from cds_service.patient.evidence import Evidence
-from cds_service.patient.results import Result, result
+from cds_service.patient.dates import certainly_before, newest
+from cds_service.patient.evidence import Evidence, references_of
+from cds_service.patient.recognise import Recognised, text_of
+from cds_service.patient.results import Result, Span, about, results, span
+from cds_service.patient.sides import side_of
 
-_NO_RESULT = ("", "unknown")
+#: facts whose answers one text may hold together
+_FAMILY = frozenset({"er", "pr", "hr", "her2"})
+_SETTLED = ("positive", "negative")
+_OPEN = ("equivocal", "unclear", "low")
+#: the ways of asking whose answer is never a percentage
+_NO_PERCENT = ("intensity", "quantity")
 #: the ways of asking for HER2 whose bare number is a score
 _SCORED = ("ihc", "overall", "text", "status")
+_RATIO_UNITS = ("", "ratio", "{ratio}")
+_NOT_ASKED = "the words ask something else"
 
 
 def receptor(definition: FactDefinition, chart: Chart, facts: dict[str, Fact]) -> Fact:
     """ER, PR or the combined status; a percentage by the threshold of the fact file."""
     evidence = Evidence(definition)
-    thresholds = definition.more.get("thresholds", {})
+    threshold = definition.more.get("thresholds", {}).get("percent-positive")
+
+    def answer(found: list[Result], asked: Recognised) -> str:
+        said = {one for result in found for one in _receptor_answers(result, asked.sense.meaning, threshold)}
+        return _one_of(said)
+
     for entry, asked, element in chart.asking(definition.id):
-        if not evidence.admit(entry):
-            continue
-        found = result(element, chart.recogniser)
-        answer = _receptor_answer(found, asked.sense.meaning, thresholds.get("percent-positive"))
-        if answer in _NO_RESULT:
-            evidence.ignore(entry, "it gives no result that can be read" if found else "it has no value")
-            _open_if_unclear(evidence, entry, found)
-        else:
-            evidence.read(entry, answer, f"{asked.how}: {found.how if found else ''}")
+        if _is_asked(entry, asked, element, chart, evidence):
+            found = _claimed(definition, entry, asked, element, chart) or _signals(definition, asked, element, chart)
+            _read(evidence, entry, asked, element, found, answer(found, asked))
+    _misnamed(definition, chart, evidence)
     _diagnoses(definition, chart, evidence)
-    return evidence.single(open_answers=("equivocal", "unclear"))
+    return _settled(evidence, chart, lambda readings: _newest(readings))
 
 
-def _receptor_answer(found: Result | None, asked_by: str, threshold: int | None) -> str:
-    if found is None:
-        return ""
-    by_number = ""
-    percent = found.unit in ("%", "") and (found.percent or asked_by == "percent")
-    if threshold is not None and found.number is not None and percent:
-        by_number = "positive" if found.number >= threshold else "negative"
-    if found.word and by_number and found.word != by_number:
+def _is_asked(entry: Entry, asked: Recognised, element: dict[str, Any], chart: Chart, evidence: Evidence) -> bool:
+    if not evidence.admit(entry):
+        return False
+    if asked.sense.meaning == "text" and chart.recogniser.spoken("other_question", _question(entry, element)):
+        evidence.ignore(entry, _NOT_ASKED)
+        return False
+    return True
+
+
+def _question(entry: Entry, element: dict[str, Any]) -> str:
+    return entry.text if element is entry.raw else text_of(element.get("code"))
+
+
+def _signals(definition: FactDefinition, asked: Recognised, element: dict[str, Any], chart: Chart) -> list[Result]:
+    """The signals of an element as far as they are about this fact."""
+    found = []
+    for one in results(element, chart.recogniser):
+        named = (
+            {name for at in chart.recogniser.names(one.text) for name in at.subjects & _FAMILY} if one.text else set()
+        )
+        if definition.kind == "combined-receptor" and named and definition.id not in named:
+            continue
+        own = about(one.text, definition.id, _FAMILY, chart.recogniser) if named else one
+        if own is None:
+            found.append(Result("unknown", "words in which it cannot be told whose answer is whose"))
+            continue
+        if own is not one and not one.how.startswith("the words") and one.word:
+            found.append(Result(one.word, one.how))
+        found.append(own)
+    return found
+
+
+def _claimed(
+    definition: FactDefinition, entry: Entry, asked: Recognised, element: dict[str, Any], chart: Chart
+) -> list[Result]:
+    """A question that claims an answer ('ER negative: true'): the value says whether that is so. Said not to be so, it
+    may still be equivocal or low.
+    """
+    if asked.sense.meaning != "text":
+        return []
+    claims = {one.sense.meaning for one in chart.recogniser.spoken(f"says:{definition.id}", _question(entry, element))}
+    found = results(element, chart.recogniser)
+    if not claims or not found:
+        return []
+    so = len(claims) == 1 and {one.word for one in found} == {"positive"}
+    return [Result(claims.pop() if so else "unknown", "a question that claims an answer")]
+
+
+def _read(
+    evidence: Evidence, entry: Entry, asked: Recognised, element: dict[str, Any], found: list[Result], answer: str
+) -> None:
+    """Note a reading; what says something that cannot be read is not the same as no result: it may be the newest."""
+    how = "; ".join(one.how for one in found if one.how)
+    nameless = asked.sense.meaning == "ish" and any(one.quantity is not None for one in found)  # a ratio, or copies?
+    silent = nameless or not found or all(one.word == "none" or one == Result() for one in found)
+    if answer in ("", "unclear") and (silent or not (answer or _plainly_asked(entry, asked, element))):
+        evidence.ignore(entry, "it gives no result that can be read" if found else "it has no value")
+    elif answer in ("", "unclear"):
+        evidence.read(entry, "unclear", f"{asked.how}: {how}")
+        evidence.doubt(entry, "contradicts itself or settles nothing" if answer else "cannot be read")
+    else:
+        evidence.read(entry, answer, f"{asked.how}: {how}")
+
+
+def _plainly_asked(entry: Entry, asked: Recognised, element: dict[str, Any]) -> bool:
+    """Whether the question is the receptor itself, not a comment, an intensity or an amount beside it."""
+    if asked.sense.meaning == "text":
+        return _question(entry, element).strip(" :") == asked.sense.display
+    return asked.sense.meaning not in _NO_PERCENT
+
+
+def _one_of(answers: set[str]) -> str:
+    """One answer where there is one; two that disagree are unclear."""
+    return next(iter(answers), "") if len(answers) < 2 else "unclear"
+
+
+def _receptor_answers(found: Result, asked_by: str, threshold: int | None) -> set[str]:
+    said = {"unclear" if found.word == "unknown" else found.word} - {"", "none"}
+    if asked_by in _NO_PERCENT:
+        return said
+    if found.pluses:
+        said.add("positive")
+    return said | {_by_percent(one, threshold) for one in _percents(found, asked_by)}
+
+
+def _percents(found: Result, asked_by: str) -> list[Span]:
+    spans = list(found.percents)
+    if found.quantity is None:
+        return spans
+    if found.unit.startswith("%") or found.unit in ("percent", "{percent}"):
+        return [*spans, found.quantity]
+    if asked_by == "percent" and found.unit == "ratio":
+        return [*spans, Span(found.quantity.low * 100, found.quantity.high * 100)]
+    if asked_by == "percent" and found.unit == "":
+        a_share = 0 < found.quantity.low < 1 and found.quantity.low == found.quantity.high
+        return [*spans, span(-1) if a_share else found.quantity]
+    return spans
+
+
+def _by_percent(share: Span, threshold: int | None) -> str:
+    """Positive or negative where all of the span lies on one side; a share below 0 or above 100 is no percentage."""
+    exact = share.low == share.high
+    if threshold is None or (exact and not 0 <= share.low <= 100):
         return "unclear"
-    return by_number or found.word
+    return "positive" if share.reaches(threshold) else "negative" if share.stays_below(threshold) else "unclear"
 
 
-def _open_if_unclear(evidence: Evidence, entry: Entry, found: Result | None) -> None:
-    """A result that says something which cannot be read is not the same as no result: it may be the newest."""
-    if found is not None and found.how.endswith("contradicts"):
-        evidence.read(entry, "unclear", found.how)
+def _misnamed(definition: FactDefinition, chart: Chart, evidence: Evidence) -> None:
+    """A code for one receptor with the name of another: neither is known."""
+    for entry, asked, named in chart.misnamed:
+        if definition.id in (asked & _FAMILY) | (named & _FAMILY) and asked & _FAMILY and named & _FAMILY:
+            if "hr" in asked | named and "her2" not in asked | named:
+                continue
+            evidence.readings = [one for one in evidence.readings if one.reference != entry.reference]
+            if evidence.admit(entry):
+                evidence.read(entry, "unclear", "a code for one receptor with the name of another")
+                both = " and ".join(sorted(one.upper() for one in (asked | named) & _FAMILY))
+                evidence.doubt(entry, f"names different receptors in its code and its words: {both}")
 
 
 def _diagnoses(definition: FactDefinition, chart: Chart, evidence: Evidence) -> None:
@@ -91,6 +205,71 @@ def _both_ways(stated: Fact, er: Fact, pr: Fact) -> Fact:
     return Fact(stated.name, "unknown", {}, UNKNOWN, references, note, stated.readings, stated.set_aside)
 
 
+# SETTLING
+
+
+def _newest(readings: list[Reading]) -> list[Reading]:
+    positions = newest(reading.date for reading in readings)
+    return [reading for i, reading in enumerate(readings) if i in positions]
+
+
+def _settled(evidence: Evidence, chart: Chart, weigh: Callable[[list[Reading]], list[Reading]]) -> Fact:
+    """One answer for the patient: the newest, unless the two breasts differ or a diagnosis contradicts the results."""
+    everything = list(evidence.readings)
+    split = _sides_differ(everything, chart, weigh)
+    kept = weigh(everything)
+    if not evidence.unreadable and split:
+        evidence.note(split)
+        return evidence.fact_of("unknown", references_of(everything))
+    opposed = _opposed(kept, everything, weigh)
+    if not evidence.unreadable and opposed:
+        evidence.note(f"a later diagnosis says {_shown(kept)} and the newest result {_shown(opposed)}")
+        return evidence.fact_of("unknown", references_of([*kept, *opposed]))
+    for reading in everything:
+        if reading not in kept and not any(certainly_before(reading.date, one.date) for one in kept):
+            evidence.set_aside.append((reading.reference, f"{reading.answer}, settled by another result"))
+    return evidence.settle(kept, _OPEN, older=True)
+
+
+def _shown(readings: list[Reading]) -> str:
+    return " and ".join(f"{one.answer} ({one.reference})" for one in readings)
+
+
+def _opposed(
+    kept: list[Reading], everything: list[Reading], weigh: Callable[[list[Reading]], list[Reading]]
+) -> list[Reading]:
+    """The newest results, where only a later diagnosis outdates them and says otherwise: a diagnosis is often carried
+    on from visit to visit, under a new date.
+    """
+    measured = weigh([one for one in everything if not one.reference.startswith("Condition")])
+    if not measured or any(one in kept for one in measured):
+        return []
+    if not all(one.reference.startswith("Condition") for one in kept):
+        return []
+    return measured if {one.answer for one in measured} != {one.answer for one in kept} else []
+
+
+def _sides_differ(readings: list[Reading], chart: Chart, weigh: Callable[[list[Reading]], list[Reading]]) -> str:
+    """What the two breasts say, where they differ and nothing newer speaks of the disease as a whole; else ''."""
+    if len(readings) < 2:
+        return ""
+    wanted = {one.reference for one in readings}
+    sides = {
+        entry.reference: side
+        for entry in chart.of("Observation", "Condition")
+        if entry.reference in wanted and (side := side_of(entry, chart))
+    }
+    if len(set(sides.values())) < 2:
+        return ""
+    left, right = (weigh([one for one in readings if sides.get(one.reference) == side]) for side in ("left", "right"))
+    if {one.answer for one in left} == {one.answer for one in right}:
+        return ""
+    whole = [one for one in readings if one.reference not in sides]
+    if any(all(certainly_before(sided.date, one.date) for sided in [*left, *right]) for one in whole):
+        return ""
+    return f"the two breasts differ: left {_shown(left)}, right {_shown(right)}"
+
+
 # HER2: several methods, one status
 
 
@@ -100,32 +279,26 @@ def her2(definition: FactDefinition, chart: Chart, facts: dict[str, Fact]) -> Fa
     """
     evidence = Evidence(definition)
     methods: dict[Reading, str] = {}
-    copies = _copies(chart)
+    copies = _copies(definition, chart)
     for entry, asked, element in chart.asking(definition.id):
-        method = asked.sense.meaning
-        if method in ("panel", "ish-copies"):
+        if not _is_asked(entry, asked, element, chart, evidence):
             continue
-        if not evidence.admit(entry):
-            continue
-        found = result(element, chart.recogniser)
-        if _said_low(entry, chart):
+        found = _claimed(definition, entry, asked, element, chart) or _signals(definition, asked, element, chart)
+        answer, method = _her2_answer(found, asked.sense.meaning, copies.get(entry.date), chart, definition)
+        if asked.sense.meaning == "ish-copies":
+            evidence.ignore(entry, "copies per nucleus settle nothing without the ratio")
+        elif _said_low(entry, chart):
             evidence.read(entry, "low", f"{asked.how}: said to be low")
-            continue
-        answer, method = _her2_answer(found, method, copies.get(entry.date), definition)
-        if answer in _NO_RESULT:
-            evidence.ignore(entry, "it gives no result that can be read" if found else "it has no value")
-            _open_if_unclear(evidence, entry, found)
-            continue
-        evidence.read(entry, answer, f"{asked.how}: {found.how if found else ''}")
-        methods[evidence.readings[-1]] = method
+        elif _other_finding(found, chart):
+            evidence.read(entry, "unclear", f"{asked.how}: a change of the gene's sequence")
+            evidence.doubt(entry, "speaks of a mutation, which is neither amplification nor overexpression")
+        elif asked.sense.meaning != "panel" or found:
+            before = len(evidence.readings)
+            _read(evidence, entry, asked, element, found, answer)
+            methods |= dict.fromkeys(evidence.readings[before:], method)
+    _misnamed(definition, chart, evidence)
     _diagnoses(definition, chart, evidence)
-    kept = _weigh(evidence.readings, methods)
-    for reading in evidence.readings:
-        if reading not in kept:
-            evidence.set_aside.append((reading.reference, f"{reading.answer}, settled by another result"))
-    return Evidence(definition, kept, evidence.set_aside, evidence.unreadable, evidence.notes).single(
-        open_answers=("equivocal", "unclear", "low")
-    )
+    return _settled(evidence, chart, lambda readings: _weigh(readings, methods))
 
 
 def _said_low(entry: Entry, chart: Chart) -> bool:
@@ -134,63 +307,88 @@ def _said_low(entry: Entry, chart: Chart) -> bool:
     return bool(spoken("low_expression", text)) or any(one.sense.meaning == "low" for one in spoken("says:her2", text))
 
 
-def _copies(chart: Chart) -> dict[str, float]:
+def _other_finding(found: list[Result], chart: Chart) -> bool:
+    return any(chart.recogniser.spoken("gene_change", one.text) for one in found if one.text)
+
+
+def _copies(definition: FactDefinition, chart: Chart) -> dict[str, Span]:
     """HER2 copies per nucleus by date."""
     found = {}
-    for entry, asked, element in chart.asking("her2"):
-        value = result(element, chart.recogniser) if asked.sense.meaning == "ish-copies" else None
-        if value is not None and value.number is not None and not entry.unreadable and not entry.no_evidence:
-            found[entry.date] = value.number
+    for entry, asked, element in chart.asking(definition.id):
+        if asked.sense.meaning == "ish-copies" and not entry.unreadable and not entry.no_evidence:
+            for one in results(element, chart.recogniser):
+                if one.quantity is not None:
+                    found[entry.date] = one.quantity
     return found
 
 
 def _her2_answer(
-    found: Result | None, method: str, copies: float | None, definition: FactDefinition
+    found: list[Result], asked_by: str, copies: Span | None, chart: Chart, definition: FactDefinition
 ) -> tuple[str, str]:
-    """The answer of one result and the method it stands for."""
-    if found is None:
-        return "", method
-    if method == "ish-ratio" or found.unit == "ratio":
-        return _by_ratio(found, copies, definition.more["thresholds"]), "ish"
-    score = found.score[:1] if not found.percent else ""
-    if not score and method in _SCORED and found.number in (0, 1, 2, 3) and not found.percent and not found.unit:
-        score = str(int(found.number))
-    if score:
-        return _by_score(found.word, score, definition.more["scores"])
-    if found.number is not None and not found.word:
-        return "", method
-    return found.word, "overall" if method == "text" else method
+    """The answer of one result and the method it stands for: the overall interpretation, a stain or hybridisation."""
+    method = {"text": "overall", "status": "overall", "panel": "ish", "ish-ratio": "ish"}.get(asked_by, asked_by)
+    said = {_word_of(one, method, chart) for one in found} - {""}
+    limits = {name: float(limit) for name, limit in definition.more["thresholds"].items()}
+    by_score = {answer for one in found for answer in _by_scores(one, asked_by, definition.more["scores"])}
+    by_ratio = {_by_ratio(one, asked_by, copies, limits) for one in found} - {""}
+    if by_score == {"equivocal"} and len(said | by_ratio) == 1 and (said | by_ratio) <= set(_SETTLED):
+        return _one_of(said | by_ratio), "overall"
+    method = "ihc" if by_score and not by_ratio else "ish" if by_ratio and not by_score else method
+    return _one_of(said | by_score | by_ratio), method
 
 
-def _by_ratio(found: Result, copies: float | None, thresholds: dict[str, int]) -> str:
-    """A ratio of HER2 to chromosome 17, with the copies per nucleus of the same day where they are on record: both high
-    is positive, both low negative, one of each equivocal (thresholds of the fact file).
+def _word_of(found: Result, method: str, chart: Chart) -> str:
+    """The word of a result; a plus sign alone is positive, but not where it may be the score of a stain."""
+    if found.word == "unknown" or (
+        found.word == "positive" and not found.scores and chart.recogniser.spoken("hedged", found.text)
+    ):
+        return "unclear"
+    if found.pluses == 1:
+        return "unclear" if method == "ihc" or found.word == "negative" else "positive"
+    return "" if found.word == "none" else found.word
+
+
+def _by_scores(found: Result, asked_by: str, scores: dict[str, list[str]]) -> set[str]:
+    """What scores of immunohistochemistry mean; a whole number without unit is a score where one is asked for."""
+    listed = set(found.scores)
+    if found.pluses > 1:
+        listed.add(str(found.pluses))
+    if not found.text and asked_by in _SCORED and found.number is not None and not found.unit:
+        listed.add(f"{found.number:g}")
+    by_score = {score: answer for answer, known in scores.items() for score in known}
+    return {by_score.get(score, "unclear") for score in listed}
+
+
+def _by_ratio(found: Result, asked_by: str, copies: Span | None, thresholds: dict[str, float]) -> str:
+    """A ratio of HER2 to chromosome 17, with the copies per nucleus of the same text or day where they are on record:
+    both high is positive, both low negative, one of each equivocal. A ratio alone counts only well above or below.
     """
-    if found.number is None:
-        return found.word if found.word in ("positive", "negative", "equivocal") else ""
-    high = found.number >= thresholds["ish-ratio"]
-    if copies is not None and high != (copies >= thresholds["ish-copies"]):
-        return "equivocal"
-    by_ratio = "positive" if high else "negative"
-    return by_ratio if found.word in ("", by_ratio) else "unclear"
-
-
-def _by_score(word: str, score: str, scores: dict[str, list[str]]) -> tuple[str, str]:
-    """A score of immunohistochemistry; a word beside an equivocal score is the overall interpretation."""
-    by_score = next(answer for answer, listed in scores.items() if score in listed)
-    if by_score == "equivocal" and word in ("positive", "negative"):
-        return word, "overall"
-    return ("unclear" if word in ("positive", "negative") and word != by_score else by_score), "ihc"
+    ratio = found.ratio
+    if asked_by == "ish-ratio" and found.quantity is not None and ratio is None:
+        if found.unit not in _RATIO_UNITS:
+            return "unclear"
+        ratio = found.quantity
+    copies = found.copies or copies
+    if ratio is None:
+        return ""
+    if copies is None:
+        high, low = ratio.exceeds(thresholds["ratio-alone-over"]), ratio.stays_below(thresholds["ratio-alone-under"])
+        return "positive" if high else "negative" if low else "equivocal"
+    limits = ((ratio, thresholds["ish-ratio"]), (copies, thresholds["ish-copies"]))
+    if all(one.reaches(limit) for one, limit in limits):
+        return "positive"
+    return "negative" if all(one.stays_below(limit) for one, limit in limits) else "equivocal"
 
 
 def _weigh(readings: list[Reading], methods: dict[Reading, str]) -> list[Reading]:
-    """The readings that count: see `her2`."""
-    positions = newest(reading.date for reading in readings)
-    latest = [reading for i, reading in enumerate(readings) if i in positions]
+    """The readings that count: see `her2`. An overall answer that all methods of the day contradict settles nothing."""
+    latest = _newest(readings)
     overall = [one for one in latest if methods.get(one, "overall") == "overall" and one.answer != "equivocal"]
+    others = [one for one in latest if one not in overall and one.answer in _SETTLED]
     if overall:
-        return overall
-    hybridised = [one for one in latest if methods.get(one) == "ish" and one.answer in ("positive", "negative")]
+        agreed = not others or any(one.answer in {two.answer for two in overall} for one in others)
+        return overall if agreed else [*overall, *others]
+    hybridised = [one for one in latest if methods.get(one) == "ish" and one.answer in _SETTLED]
     stained = [one for one in latest if methods.get(one) != "ish"]
     if hybridised and all(one.answer == "equivocal" for one in stained):
         return hybridised

@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from cds_service.knowledge.lexicon import Lexicon, Sense
-from cds_service.patient.elements import objects
+from cds_service.patient.elements import objects, word
 
 _SPACE = re.compile(r"\s+")
 _UNEVEN = re.compile(r"\s\s|[^\S ]|^\s|\s$")
@@ -26,6 +26,22 @@ class Recognised(NamedTuple):
     how: str
 
 
+class Answer(NamedTuple):
+    """A word for an answer in a text, and whether the words before it deny it."""
+
+    meaning: str
+    word: str
+    denied: bool
+
+
+class Name(NamedTuple):
+    """Where a text names facts."""
+
+    start: int
+    end: int
+    subjects: frozenset[str]
+
+
 class Recogniser:
     """The lexicon, ready to be asked. Holds bounded caches of codes and texts in memory, nothing else."""
 
@@ -39,6 +55,8 @@ class Recogniser:
         self.tells = lru_cache(maxsize=8192)(self._tells)
         self.spoken = lru_cache(maxsize=8192)(self._spoken)
         self.coded = lru_cache(maxsize=8192)(self._coded)
+        self.answers = lru_cache(maxsize=8192)(self._answers)
+        self.names = lru_cache(maxsize=8192)(self._names)
 
     def codes(self, concept: Any) -> tuple[Recognised, ...]:
         """What the codes of a CodeableConcept stand for; nothing where none is known."""
@@ -50,6 +68,11 @@ class Recogniser:
             if isinstance(code, str) and isinstance(system, str):
                 found += self.coded(system, code)
         return found
+
+    def in_known_system(self, concept: Any) -> bool:
+        """Whether a CodeableConcept has a code of a system that is read."""
+        codings = objects(concept.get("coding")) if isinstance(concept, dict) else []
+        return any(word(coding.get("system")) in self._lexicon.systems for coding in codings)
 
     def _coded(self, system: str, code: str) -> tuple[Recognised, ...]:
         name = self._lexicon.systems.get(system)
@@ -76,6 +99,22 @@ class Recogniser:
             for match in pattern.finditer(text)
             if not (deniable and self._denied(text[: match.start()]))
             for sense in words[match.group(0)]
+        )
+
+    def _answers(self, text: str) -> tuple[Answer, ...]:
+        """The words for laboratory answers in a lower-case text, in its order."""
+        words = self._lexicon.words["value"]
+        return tuple(
+            Answer(words[match.group(0)][0].meaning, match.group(0), self._denied(text[: match.start()]))
+            for match in self._patterns["value"].finditer(text)
+        )
+
+    def _names(self, text: str) -> tuple[Name, ...]:
+        """Where a lower-case text names facts, in its order."""
+        words = self._lexicon.words["question"]
+        return tuple(
+            Name(match.start(), match.end(), frozenset(sense.subject for sense in words[match.group(0)]))
+            for match in self._patterns["question"].finditer(text)
         )
 
     def _tells(self, text: str) -> bool:

@@ -48,6 +48,8 @@ class Record:
     medications: dict[str, dict[str, Any]] = field(default_factory=dict)
     delivery: dict[str, Delivery] = field(default_factory=dict)
     set_aside: list[tuple[str, str]] = field(default_factory=list)
+    #: the day of the call where on earth it is latest; '' where nobody told, and then no date is in the future
+    today: str = ""
 
     def of(self, *types: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """Reference and raw JSON of every resource of these types."""
@@ -59,9 +61,9 @@ class Record:
         return all(self.delivery.get(kind) is Delivery.WHOLE for kind in types)
 
 
-def gather(patient: str, prefetch: Mapping[str, Any], needs: tuple[Need, ...]) -> Record:
+def gather(patient: str, prefetch: Mapping[str, Any], needs: tuple[Need, ...], today: str = "") -> Record:
     """Sort a call's prefetch into a record of one patient."""
-    record = Record(patient)
+    record = Record(patient, today=today)
     found: dict[str, dict[str, Any]] = {}
     states: dict[str, list[Delivery]] = {}
     for need in needs:
