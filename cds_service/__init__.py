@@ -38,7 +38,10 @@ The map, in reading order. A module imports only modules above it; a test keeps 
     patient.menopause        menopause, ovarian suppression
     patient.history          earlier treatment, refusals, contraindications
     patient.disease          breast cancer, stage, sites, organ symptoms
-    patient.measures         sex, fitness, calcium, symptoms, BRCA
+    patient.measures         sex, death, symptoms
+    patient.fitness          ECOG and explicit words
+    patient.calcium          blood calcium
+    patient.brca             inherited mutations
     patient.establish        from a record to facts
     patient.queries          the FHIR queries that the facts need
 

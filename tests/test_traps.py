@@ -42,10 +42,6 @@ def result(asked: str, answer: str | dict[str, Any], date: str = "2026-02-03") -
     }
 
 
-def procedure(said: str) -> dict[str, Any]:
-    return {"resourceType": "Procedure", "status": "completed", "code": concept(said)}
-
-
 @pytest.fixture
 def traced(responder: Responder, services: list[dict[str, Any]]) -> Callable[..., Trace]:
     """The trace of a call with these resources, numbered and made the patient's."""
@@ -108,25 +104,3 @@ PASSES = {
 @pytest.mark.parametrize("resources", PASSES.values(), ids=PASSES)
 def test_the_gate_opens(traced: Callable[..., Trace], resources: list[dict[str, Any]]) -> None:
     assert traced(*resources).gate == ""
-
-
-FACTS = [
-    ("menopause", "unknown", [procedure("sct 236886002")]),
-    ("menopause", "unknown", [procedure("sct 302377002")]),
-    ("menopause", "postmenopausal", [procedure("sct 302377002"), procedure("sct 302376006")]),
-    ("menopause", "postmenopausal", [procedure("sct 76876009")]),
-    ("menopause", "unknown", [condition("icd N95.1")]),
-    ("menopause", "unknown", [result("Menopausal status", "perimenopausal")]),
-    ("brca", "unknown", [result("BRCA1", "variant of uncertain significance")]),
-    ("brca", "unknown", [result("BRCA1", "negative")]),
-    ("brca", "not-mutated", [result("BRCA1/2", "negative")]),
-    ("fitness", "unknown", [result("ECOG", "2")]),
-    ("calcium", "unknown", [result("loinc 17861-6", {"valueQuantity": {"value": 12, "unit": "mg/dL"}})]),
-]
-
-
-@pytest.mark.parametrize(("fact", "value", "resources"), FACTS)
-def test_a_fact_is_what_the_record_says_and_no_more(
-    traced: Callable[..., Trace], fact: str, value: str, resources: list[dict[str, Any]]
-) -> None:
-    assert traced(BREAST, BONE, *resources).facts[fact].value == value

@@ -6,7 +6,7 @@ from cds_service.errors import KnowledgeError, Problem
 from cds_service.kleene import FALSE, TRUE, UNKNOWN, Truth
 from cds_service.knowledge.knowledge import Knowledge
 from cds_service.model import Atom, Fact, FactDefinition, Open
-from cds_service.patient import disease, history, measures, menopause, receptors
+from cds_service.patient import brca, calcium, disease, fitness, history, measures, menopause, receptors
 from cds_service.patient.chart import Chart, chart
 from cds_service.patient.recognise import Recogniser
 from cds_service.patient.record import Record
@@ -25,7 +25,7 @@ KINDS: dict[str, Kind] = {
     "her2": receptors.her2,
     "ovarian-suppression": menopause.ovarian_suppression,
     "menopause": menopause.menopause,
-    "variant": measures.brca,
+    "variant": brca.brca,
     "symptoms": measures.symptoms,
     "organ-symptoms": disease.organ_symptoms,
     "history": history.prior_medications,
@@ -33,8 +33,8 @@ KINDS: dict[str, Kind] = {
     "lines": history.lines,
     "contraindications": history.contraindications,
     "refusals": history.refusals,
-    "fitness": measures.fitness,
-    "calcium": measures.calcium,
+    "fitness": fitness.fitness,
+    "calcium": calcium.calcium,
     "extent": disease.extent,
 }
 

@@ -3,10 +3,10 @@
 from cds_service.kleene import FALSE, TRUE, UNKNOWN
 from cds_service.model import Answer, Fact, FactDefinition, Reading
 from cds_service.patient.chart import Chart, Entry
-from cds_service.patient.elements import listed
 from cds_service.patient.evidence import Evidence, references_of
 from cds_service.patient.medicines import courses
-from cds_service.patient.recognise import plain_codes, text_of
+from cds_service.patient.recognise import text_of
+from cds_service.patient.results import affirms, denied, flagged, results
 
 _STATUSES = ("premenopausal", "postmenopausal", "perimenopausal", "induced")
 
@@ -24,7 +24,7 @@ def menopause(definition: FactDefinition, chart: Chart, facts: dict[str, Fact]) 
         return Fact(definition.id, "unknown", answers, FALSE, sex.references, "does not apply: the record says male")
     evidence = Evidence(definition)
     removed = _read_status(definition, chart, evidence)
-    stated = evidence.single(open_answers=("perimenopausal",))
+    stated = evidence.single(open_answers=("perimenopausal", "unclear"))
     if stated.value in ("premenopausal", "postmenopausal"):
         natural = stated.value == "postmenopausal" and "induced" not in {one.answer for one in evidence.latest()}
         return _natural(stated, definition, TRUE if natural else FALSE, facts["ovarian-suppression"])
@@ -64,6 +64,11 @@ def _read_status(definition: FactDefinition, chart: Chart, evidence: Evidence) -
             continue
         if said.sense.meaning in removals:
             removals[said.sense.meaning].append(entry.reference)
+        elif denied(entry, said, chart.recogniser):
+            evidence.ignore(entry, "its value does not affirm it")
+        elif said.sense.meaning in _STATUSES and _contradicted(entry, said.sense.meaning, chart):
+            evidence.read(entry, "unclear", said.how)
+            evidence.doubt(entry, "has a code and words that disagree")
         elif said.sense.meaning in _STATUSES:
             evidence.read(entry, said.sense.meaning, said.how)
     for entry, told in chart.told(definition.id, "Condition", "Procedure"):
@@ -89,13 +94,34 @@ def _status_observations(definition: FactDefinition, chart: Chart) -> list[Entry
     ]
 
 
+def _contradicted(entry: Entry, meaning: str, chart: Chart) -> bool:
+    """Whether the words beside a code name another status; induced menopause is menopause."""
+    text = entry.text if entry.kind != "Observation" else text_of(entry.raw.get("valueCodeableConcept"))
+    spoken = {one.sense.meaning for one in chart.recogniser.spoken("says:menopause", text)} & set(_STATUSES)
+    return bool(spoken) and meaning not in spoken and not {meaning, *spoken} <= {"postmenopausal", "induced"}
+
+
+def _read_claim(entry: Entry, chart: Chart, evidence: Evidence) -> None:
+    """A question that claims a status ('Postmenopausal? Yes'); not so, it may be any other."""
+    claims = {one.sense.meaning: one.how for one in chart.recogniser.spoken("says:menopause", entry.text)}
+    found = results(entry.raw, chart.recogniser)
+    affirmed = "dataAbsentReason" not in entry.raw and all(affirms(one, chart.recogniser) for one in found)
+    if not evidence.admit(entry):
+        return
+    if len(claims) == 1 and affirmed and claims.keys() <= set(_STATUSES):
+        evidence.read(entry, *claims.popitem())
+    else:
+        evidence.ignore(entry, "its words are not one menopausal status")
+
+
 def _read_words(entry: Entry, chart: Chart, evidence: Evidence) -> None:
     value = entry.raw.get("valueCodeableConcept", entry.raw.get("valueString"))
     if any(one.sense.subject == "menopause" and one.sense.role == "says" for one in chart.recogniser.codes(value)):
         return
     spoken = chart.recogniser.spoken("says:menopause", text_of(value))
-    if not spoken and value is None:
-        spoken = chart.recogniser.spoken("says:menopause", entry.text)
+    if not spoken and chart.recogniser.spoken("says:menopause", entry.text):
+        _read_claim(entry, chart, evidence)
+        return
     answers = {one.sense.meaning: one.how for one in spoken}
     if not evidence.admit(entry):
         return
@@ -110,23 +136,30 @@ def _read_words(entry: Entry, chart: Chart, evidence: Evidence) -> None:
 def _from_laboratory(definition: FactDefinition, chart: Chart, evidence: Evidence, suppression: Fact) -> Fact | None:
     """High FSH with low oestrogen, as flagged by the laboratory: the source names no limits and none is invented."""
     flags: dict[str, tuple[str, tuple[str, ...]]] = {}
+    days: set[str] = set()
     for test in ("fsh", "estradiol"):
         found = Evidence(definition)
-        for entry, asked, _ in chart.asking(definition.id):
+        for entry, asked, element in chart.asking(definition.id):
             if asked.sense.meaning == test and evidence.admit(entry):
-                codes = {code for one in listed(entry.raw.get("interpretation")) for code in plain_codes(one)}
-                flag = "high" if codes & {"H", "HH"} else "low" if codes & {"L", "LL"} else "unflagged"
-                found.read(entry, flag, asked.how)
+                found.read(entry, " and ".join(sorted(flagged(element))) or "unflagged", asked.how)
         latest = found.latest()
         if len({one.answer for one in latest}) == 1:
             flags[test] = (latest[0].answer, references_of(latest))
+            days |= {one.date for one in latest}
     if flags.get("fsh", ("",))[0] == "high" and flags.get("estradiol", ("",))[0] == "low":
+        if len(days) > 1:
+            evidence.note("FSH and oestrogen of different days settle nothing")
+            return None
         if suppression.value == "yes":
             evidence.note("FSH and oestrogen under ovarian suppression settle nothing")
             return None
         evidence.note("derived: high FSH with low oestrogen")
         references = tuple(sorted({*flags["fsh"][1], *flags["estradiol"][1]}))
-        return _natural(evidence.fact_of("postmenopausal", references), definition, TRUE, None)
+        treated = any(course.classes & set(definition.more["by_classes"]) for course in courses(chart))
+        if treated:
+            evidence.note("chemotherapy on record: it may be the cause")
+        natural = UNKNOWN if treated or suppression.value == "unknown" else TRUE
+        return _natural(evidence.fact_of("postmenopausal", references), definition, natural, None)
     return None
 
 

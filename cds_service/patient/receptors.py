@@ -9,7 +9,7 @@ from cds_service.patient.chart import Chart, Entry
 from cds_service.patient.dates import certainly_before, newest
 from cds_service.patient.evidence import Evidence, references_of
 from cds_service.patient.recognise import Recognised, text_of
-from cds_service.patient.results import Result, Span, about, results, span
+from cds_service.patient.results import Result, Span, about, denied, results, span
 from cds_service.patient.sides import side_of
 
 #: facts whose answers one text may hold together
@@ -164,7 +164,9 @@ def _misnamed(definition: FactDefinition, chart: Chart, evidence: Evidence) -> N
 
 def _diagnoses(definition: FactDefinition, chart: Chart, evidence: Evidence) -> None:
     for entry, said in chart.saying(definition.id):
-        if evidence.admit(entry):
+        if evidence.admit(entry) and denied(entry, said, chart.recogniser):
+            evidence.ignore(entry, "its value does not affirm it")
+        elif not (entry.unreadable or entry.no_evidence):
             evidence.read(entry, said.sense.meaning, said.how)
     for entry, told in chart.told(definition.id, "Condition"):
         known = {one.sense.meaning for one in entry.codes if one.sense.subject == definition.id}

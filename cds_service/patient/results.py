@@ -9,11 +9,18 @@ import re
 from math import inf
 from typing import Any, NamedTuple
 
+from cds_service.patient.chart import Entry
 from cds_service.patient.elements import listed
-from cds_service.patient.recognise import Recogniser, plain_codes, senses_of, text_of
+from cds_service.patient.recognise import Recognised, Recogniser, plain_codes, senses_of, text_of
 
 #: HL7 v3 ObservationInterpretation codes that say an answer by themselves; high, low and abnormal do not
 _FLAGS = {"POS": "positive", "NEG": "negative", "DET": "positive", "ND": "negative", "IND": "unknown", "E": "equivocal"}
+#: and those that say on which side of its reference range a value lies
+_LEVELS = {
+    **dict.fromkeys(("H", "HH", "HU"), "high"),
+    **dict.fromkeys(("L", "LL", "LU"), "low"),
+    "N": "normal",
+}
 _VALUES = (
     "valueCodeableConcept", "valueString", "valueBoolean", "valueQuantity", "valueInteger", "valueRange", "valueRatio",
 )  # fmt: skip
@@ -122,6 +129,25 @@ def result(element: dict[str, Any], recogniser: Recogniser) -> Result | None:
     """The first signal of an Observation or component; None where it has none."""
     found = results(element, recogniser)
     return found[0] if found else None
+
+
+def denied(entry: Entry, said: Recognised, recogniser: Recogniser) -> bool:
+    """Whether an Observation whose own code is a finding ('postmenopausal') has a value that does not affirm it."""
+    if entry.kind != "Observation" or said not in entry.codes:
+        return False
+    found = results(entry.raw, recogniser)
+    return "dataAbsentReason" in entry.raw or not all(affirms(one, recogniser) for one in found)
+
+
+def affirms(found: Result, recogniser: Recogniser) -> bool:
+    """Whether a signal says yes, and nothing else."""
+    return found.word == "positive" or (found.word == "" and bool(recogniser.spoken("affirmed", found.text)))
+
+
+def flagged(element: dict[str, Any]) -> set[str]:
+    """High, low or normal, as the laboratory flags it; two flags may disagree."""
+    flags = {code for one in listed(element.get("interpretation")) for code in plain_codes(one)}
+    return {_LEVELS[code] for code in flags & _LEVELS.keys()}
 
 
 def _from_value(name: str, value: Any, recogniser: Recogniser) -> Result:
