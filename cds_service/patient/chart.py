@@ -216,7 +216,8 @@ def _index_observation(result: Chart, entry: Entry) -> None:
             asked = list(result.recogniser.spoken("question", text))
             asked += _named_by_value(asked, text, element, result.recogniser)
         elif asked:
-            _note_misnamed(result, entry, asked, element)
+            if result.recogniser.spoken("question", text):
+                _note_misnamed(result, entry, text, asked, element)
             asked += _named_by_value(asked, text, element, result.recogniser)
         for one in dict.fromkeys(asked):
             result._asking[one.sense.subject].append((entry, one, element))
@@ -230,16 +231,18 @@ def _named_by_value(
 ) -> list[Recognised]:
     """Facts that only the value names ('receptor status: ER+/PR-'), where the question is one of them or a panel."""
     value = element.get("valueString") or element.get("valueCodeableConcept")
-    if not value or not (asked or recogniser.spoken("panel", text)):
+    if not value or recogniser.codes(value) or not (asked or recogniser.spoken("panel", text)):
         return []
     known = {one.sense.subject for one in asked}
     return [one for one in recogniser.spoken("question", text_of(value)) if one.sense.subject not in known]
 
 
-def _note_misnamed(result: Chart, entry: Entry, asked: list[Recognised], element: dict[str, Any]) -> None:
+def _note_misnamed(result: Chart, entry: Entry, words: str, asked: list[Recognised], element: dict[str, Any]) -> None:
     """Keep a coded question whose text or display names other facts and not its own."""
     concept = element["code"]
     subjects = frozenset(one.sense.subject for one in asked)
+    if {one.sense.subject for one in result.recogniser.spoken("question", words)} <= subjects:
+        return
     for text in (concept.get("text"), *(coding.get("display") for coding in objects(concept.get("coding")))):
         named = frozenset(one.sense.subject for one in result.recogniser.spoken("question", text_of(text)))
         if named and not named & subjects:

@@ -1,6 +1,7 @@
 """Oestrogen, progesterone and HER2 receptors: from results, from diagnoses that name them, from words."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from cds_service.kleene import FALSE, TRUE, UNKNOWN
@@ -33,9 +34,12 @@ def receptor(definition: FactDefinition, chart: Chart, facts: dict[str, Fact]) -
         said = {one for result in found for one in _receptor_answers(result, asked.sense.meaning, threshold)}
         return _one_of(said)
 
-    for entry, asked, element in chart.asking(definition.id):
+    for entry, named, element in chart.asking(definition.id):
+        asked = _by_words(entry, named, element, chart)
         if _is_asked(entry, asked, element, chart, evidence):
-            found = _claimed(definition, entry, asked, element, chart) or _signals(definition, asked, element, chart)
+            found = _claimed(definition, entry, asked, element, chart) or _signals(
+                definition, entry, asked, element, chart
+            )
             _read(evidence, entry, asked, element, found, answer(found, asked))
     _misnamed(definition, chart, evidence)
     _diagnoses(definition, chart, evidence)
@@ -51,20 +55,30 @@ def _is_asked(entry: Entry, asked: Recognised, element: dict[str, Any], chart: C
     return True
 
 
+def _by_words(entry: Entry, asked: Recognised, element: dict[str, Any], chart: Chart) -> Recognised:
+    """A question in words that asks for a percentage asks as a code for it does."""
+    if asked.sense.meaning == "text" and chart.recogniser.spoken("percent_question", _question(entry, element)):
+        return Recognised(replace(asked.sense, meaning="percent"), asked.how)
+    return asked
+
+
 def _question(entry: Entry, element: dict[str, Any]) -> str:
     return entry.text if element is entry.raw else text_of(element.get("code"))
 
 
-def _signals(definition: FactDefinition, asked: Recognised, element: dict[str, Any], chart: Chart) -> list[Result]:
+def _signals(
+    definition: FactDefinition, entry: Entry, asked: Recognised, element: dict[str, Any], chart: Chart
+) -> list[Result]:
     """The signals of an element as far as they are about this fact."""
     found = []
+    named_by = chart.recogniser.names(_question(entry, element))
+    own_question = asked.sense.meaning != "text" or any(definition.id in at.subjects for at in named_by)
     for one in results(element, chart.recogniser):
-        named = (
-            {name for at in chart.recogniser.names(one.text) for name in at.subjects & _FAMILY} if one.text else set()
-        )
+        names = chart.recogniser.names(one.text) if one.text else ()
+        named = {name for at in names for name in at.subjects & _FAMILY}
         if definition.kind == "combined-receptor" and named and definition.id not in named:
             continue
-        own = about(one.text, definition.id, _FAMILY, chart.recogniser) if named else one
+        own = about(one.text, definition.id, _FAMILY, own_question, chart.recogniser) if named else one
         if own is None:
             found.append(Result("unknown", "words in which it cannot be told whose answer is whose"))
             continue
@@ -168,6 +182,11 @@ def _diagnoses(definition: FactDefinition, chart: Chart, evidence: Evidence) -> 
             evidence.ignore(entry, "its value does not affirm it")
         elif not (entry.unreadable or entry.no_evidence):
             evidence.read(entry, said.sense.meaning, said.how)
+    asking = {entry.reference for entry, _, _ in chart.asking(definition.id)}
+    for entry, told in chart.told(definition.id, "Observation"):
+        if entry.reference in asking or not chart.recogniser.spoken("panel", entry.text) or not evidence.admit(entry):
+            continue
+        evidence.read(entry, _one_of({one.sense.meaning for one in told}), told[0].how)
     for entry, told in chart.told(definition.id, "Condition"):
         known = {one.sense.meaning for one in entry.codes if one.sense.subject == definition.id}
         for said in told if not known else ():
@@ -285,7 +304,7 @@ def her2(definition: FactDefinition, chart: Chart, facts: dict[str, Fact]) -> Fa
     for entry, asked, element in chart.asking(definition.id):
         if not _is_asked(entry, asked, element, chart, evidence):
             continue
-        found = _claimed(definition, entry, asked, element, chart) or _signals(definition, asked, element, chart)
+        found = _claimed(definition, entry, asked, element, chart) or _signals(definition, entry, asked, element, chart)
         answer, method = _her2_answer(found, asked.sense.meaning, copies.get(entry.date), chart, definition)
         if asked.sense.meaning == "ish-copies":
             evidence.ignore(entry, "copies per nucleus settle nothing without the ratio")
@@ -332,9 +351,14 @@ def _her2_answer(
     said = {_word_of(one, method, chart) for one in found} - {""}
     limits = {name: float(limit) for name, limit in definition.more["thresholds"].items()}
     by_score = {answer for one in found for answer in _by_scores(one, asked_by, definition.more["scores"])}
+    if "positive" in by_score and any(
+        not share.exceeds(limits["score-share-over"]) for one in found for share in one.percents
+    ):
+        by_score.add("unclear")
     by_ratio = {_by_ratio(one, asked_by, copies, limits) for one in found} - {""}
     if by_score == {"equivocal"} and len(said | by_ratio) == 1 and (said | by_ratio) <= set(_SETTLED):
-        return _one_of(said | by_ratio), "overall"
+        by_other = by_ratio or any(chart.recogniser.spoken("hybridised", one.text) for one in found if one.text)
+        return (_one_of(said | by_ratio) if by_other or asked_by == "overall" else "unclear"), "overall"
     method = "ihc" if by_score and not by_ratio else "ish" if by_ratio and not by_score else method
     return _one_of(said | by_score | by_ratio), method
 

@@ -97,7 +97,7 @@ class Recogniser:
         return tuple(
             Recognised(sense, f"the words “{match.group(0)}”")
             for match in pattern.finditer(text)
-            if not (deniable and self._denied(text[: match.start()]))
+            if not (deniable and self.denies(text[: match.start()]))
             for sense in words[match.group(0)]
         )
 
@@ -105,7 +105,7 @@ class Recogniser:
         """The words for laboratory answers in a lower-case text, in its order."""
         words = self._lexicon.words["value"]
         return tuple(
-            Answer(words[match.group(0)][0].meaning, match.group(0), self._denied(text[: match.start()]))
+            Answer(words[match.group(0)][0].meaning, match.group(0), self.denies(text[: match.start()]))
             for match in self._patterns["value"].finditer(text)
         )
 
@@ -121,7 +121,7 @@ class Recogniser:
         """Whether a text has any of the words that say an answer of some fact."""
         return self._telling.search(text) is not None
 
-    def _denied(self, before: str) -> bool:
+    def denies(self, before: str) -> bool:
         """Whether the words just before deny or doubt what follows: 'no evidence of', 'without', 'suspected'."""
         found = self._patterns["denial"].findall(before)
         if not found:

@@ -6,6 +6,7 @@ none at all.
 """
 
 import re
+from functools import lru_cache
 from math import inf
 from typing import Any, NamedTuple
 
@@ -229,6 +230,7 @@ def _from_ratio(ratio: dict[str, Any]) -> Result:
 # WORDS
 
 
+@lru_cache(maxsize=8192)
 def from_text(text: str, recogniser: Recogniser) -> Result:
     """Read lower-case words such as 'positive (95%)', '3+', 'not amplified', 'ratio 1.1'."""
     if not text:
@@ -242,12 +244,11 @@ def from_text(text: str, recogniser: Recogniser) -> Result:
     for pattern in _SCORES:
         scores |= {group for match in pattern.finditer(unscored) for group in match.groups() if group}
         unscored = pattern.sub(" ", unscored)
-    pluses = _PLUSES.search(unscored)
     return Result(
         word=_word(words),
         how="; ".join(sorted({f"the words “{one.word}”" for one in words})) or "words",
         scores=tuple(sorted(scores)),
-        pluses=len(pluses.group(1)) if pluses else 0,
+        pluses=sum(len(signs) for signs in _PLUSES.findall(unscored)),
         percents=tuple(_spans(_PERCENT, plain)),
         ratio=next(iter(_spans(_RATIO, plain)), None),
         copies=next(iter(_spans(_COPIES, plain)), None),
@@ -277,36 +278,36 @@ def _word(answers: tuple[Any, ...]) -> str:
 
 # SEVERAL QUESTIONS IN ONE TEXT
 
+_CLAUSE = re.compile(r"[,;](?!\d)|\.(?!\d)")
 _DASH = re.compile(r"\s+-+\s+")
 _JOINER = re.compile(r"[\s,;:/&().]*(?:and|or)?[\s,;:/&().-]*")
 _SIGNED = re.compile(r"(?: ?(\+)\+*|(-))\s*[,;/&.)]*\s*(?:and)?\s*")
 
 
-def about(text: str, fact: str, family: frozenset[str], recogniser: Recogniser) -> Result | None:
+def about(text: str, fact: str, family: frozenset[str], own: bool, recogniser: Recogniser) -> Result | None:
     """What a text says of one of several facts it may name: 'ER 95%, PR 0%', 'ER+/PR-', 'positive for ER, negative for
-    PR'. The whole text where it names no other; None where it cannot be told whose answer is whose.
+    PR'. The whole text where the question is the fact's `own` and the text names no other; None where it cannot be told
+    whose answer is whose.
     """
     named = [one for one in recogniser.names(text) if one.subjects & family]
     subjects = {subject for one in named for subject in one.subjects & family}
-    if not subjects - {fact}:
+    if own and not subjects - {fact}:
         signed = _SIGNED.fullmatch(text[named[-1].end :]) if len(named) == 1 and named[0].start == 0 else None
         return _signed(signed) if signed else from_text(text, recogniser)
     if fact not in subjects:
         return None
     ends = [one.end for one in named]
     gaps = [text[start:end] for start, end in zip([0, *ends], [*(one.start for one in named), len(text)], strict=True)]
+    owned = [fact in one.subjects for one in named]
     if not _answers(gaps[0], recogniser):
-        parts = gaps[1:]
-        order = range(len(named) - 1, -1, -1)
-    elif _answers(gaps[-1], recogniser):
+        denied = any(recogniser.denies(text[: one.start]) for one, mine in zip(named, owned, strict=True) if mine)
+        return None if denied else _own(gaps[1:], range(len(named) - 1, -1, -1), owned, recogniser, 0)
+    if _answers(gaps[-1], recogniser):
         return None
-    else:
-        parts = gaps[:-1]
-        order = range(len(named))
-    return _own(parts, order, [fact in one.subjects for one in named], recogniser)
+    return _own(gaps[:-1], range(len(named)), owned, recogniser, -1)
 
 
-def _own(parts: list[str], order: range, own: list[bool], recogniser: Recogniser) -> Result | None:
+def _own(parts: list[str], order: range, owned: list[bool], recogniser: Recogniser, beside: int) -> Result | None:
     """The answer beside the fact's own name; a name with nothing but a comma or an 'and' shares its neighbour's."""
     found: list[Result] = []
     near = Result()
@@ -317,11 +318,23 @@ def _own(parts: list[str], order: range, own: list[bool], recogniser: Recogniser
         elif _DASH.fullmatch(parts[i]):
             near = Result("unknown", "a dash that may join or deny")
         elif not _JOINER.fullmatch(parts[i]):
-            near = from_text(parts[i], recogniser)
-        if own[i]:
+            near = _beside(parts[i], beside, recogniser)
+        if owned[i]:
             found.append(near)
     said = [one for one in found if one != Result() and one.how != "words"] or found
     return said[0] if len({one._replace(how="", text="") for one in said}) == 1 else None
+
+
+def _beside(part: str, beside: int, recogniser: Recogniser) -> Result:
+    """The answer in a part; one that stands in a clause of its own, away from the name, may be something else's."""
+    clauses = _CLAUSE.split(part.strip(" ,;:/&().-"))
+    nearest = from_text(clauses[beside].strip(), recogniser)
+    whole = from_text(part, recogniser)
+    if nearest.word == "none":
+        return nearest
+    if _answers(part, recogniser) and not _answers(clauses[beside], recogniser):
+        return Result("unknown", "an answer that may be something else's")
+    return whole
 
 
 def _signed(match: re.Match[str]) -> Result:
