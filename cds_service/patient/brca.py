@@ -75,6 +75,7 @@ def _said_in(element: dict[str, Any], chart: Chart) -> set[str]:
     found = {sense.meaning for sense in coded if sense.role == "says"}
     words = f"{text_of(element.get('code'))} {text_of(concept)} {text_of(element.get('valueString'))}"
     found |= {one.sense.meaning for one in chart.recogniser.spoken("says:brca", words)}
+    found |= {"other-gene"} if chart.recogniser.spoken("other_gene", words) else set()
     found |= {gene for gene, pattern in _GENES.items() if pattern.search(words)}
     return found
 
@@ -85,6 +86,9 @@ def _brca_answer(entry: Entry, meanings: set[str]) -> str:
     gene_known = bool(meanings & {"brca", "brca1", "brca2"})
     if meanings & {"uncertain", "somatic", "not-pathogenic"}:
         return ""
+    negative = meanings & {"absent", "not-mutated", "brca1-not-mutated", "brca2-not-mutated"}
+    if "pathogenic" in meanings and (negative or "other-gene" in meanings):
+        return ""  # which gene is meant by what cannot be told
     if "mutated" in meanings and not meanings & {"not-mutated", "absent"}:
         return "mutated"
     if {"present", "pathogenic"} <= meanings and gene_known:

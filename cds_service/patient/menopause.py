@@ -72,6 +72,8 @@ def _read_status(definition: FactDefinition, chart: Chart, evidence: Evidence) -
         elif said.sense.meaning in _STATUSES:
             evidence.read(entry, said.sense.meaning, said.how)
     for entry, told in chart.told(definition.id, "Condition", "Procedure"):
+        if chart.recogniser.spoken("relative", entry.text):
+            continue
         for said in told:
             if entry.codes or not evidence.admit(entry):
                 continue

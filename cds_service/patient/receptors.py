@@ -189,7 +189,8 @@ def _diagnoses(definition: FactDefinition, chart: Chart, evidence: Evidence) -> 
         evidence.read(entry, _one_of({one.sense.meaning for one in told}), told[0].how)
     for entry, told in chart.told(definition.id, "Condition"):
         known = {one.sense.meaning for one in entry.codes if one.sense.subject == definition.id}
-        for said in told if not known else ():
+        relative = chart.recogniser.spoken("relative", entry.text)
+        for said in told if not (known or relative) else ():
             if evidence.admit(entry):
                 evidence.read(entry, said.sense.meaning, said.how)
 
