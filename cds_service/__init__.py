@@ -26,6 +26,8 @@ The map, in reading order. A module imports only modules above it; a test keeps 
 
     patient.dates            dates as records write them
     patient.elements         reaching into raw JSON
+    patient.references       where a reference leads
+    patient.versions         older shapes of FHIR in the shape of R4
     patient.record           one patient's resources out of a prefetch
     patient.project          is it FHIR R4, as far as it is read (fhir.resources)
     patient.recognise        codes and words to senses

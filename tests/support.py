@@ -18,6 +18,8 @@ URL = f"/cds-services/{SERVICE_ID}"
 EXTENSION = "org.cds-service"
 INSTANCE = "7d9c1a44-5b1f-4f0e-9f5e-3a1f0c2b4d6e"
 LISTED = ("supported", "differs")
+#: types under the name that R4 gives them
+BEFORE_R4 = {"MedicationOrder": "MedicationRequest"}
 
 
 def templates(services: list[dict[str, Any]]) -> dict[str, str]:
@@ -41,7 +43,7 @@ def put_in_prefetch(resources: Iterable[Resource], patient_id: str, services: li
     prefetch: dict[str, Any] = {}
     for key, template in templates(services).items():
         kind = type_of(template)
-        found = [one for one in listed if one.get("resourceType") == kind]
+        found = [one for one in listed if BEFORE_R4.get(one.get("resourceType"), one.get("resourceType")) == kind]
         if "?" not in template:
             prefetch[key] = next((one for one in found if one.get("id") == patient_id), None)
         else:

@@ -49,8 +49,10 @@ def test_a_module_imports_only_modules_above_it(module):
 @pytest.mark.parametrize("module", [name for name in MODULES if not name.startswith("edge.")])
 def test_only_the_edge_knows_the_network_the_clock_and_the_environment(module):
     outside = {"flask", "waitress", "socket", "urllib", "http", "sqlite3", "os", "time", "datetime", "httpx", "click"}
+    # takes the text of a URL apart and opens none
+    names = {name for name in imported(module) if not name.startswith("urllib.parse")}
 
-    assert not {name.partition(".")[0] for name in imported(module)} & outside
+    assert not {name.partition(".")[0] for name in names} & outside
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -4,7 +4,8 @@ A row names its `shape` in words, the resources of its `record`, and what is rea
 or closed), `note` (fact: words that the fact's note must hold), `had`, `may-have-had` and `not-had` (drugs and classes
 that were given for certain, perhaps, or not); `today` is the day of the call. Resources are FHIR as it is, with
 two shorthands: where a CodeableConcept stands, a text does for one (`sct 10828004`, `loinc 85337-4 | ER`,
-`POSITIVE (95%)`); id, subject and status need not be written; `absent` takes an element away, statuses too.
+`POSITIVE (95%)`; `plain active` is the bare code of older versions); id, subject and status need not be written;
+`absent` takes an element away, statuses too.
 Every row is read beside a confirmed breast cancer with bone metastases, unless it is `alone`.
 """
 
@@ -42,6 +43,7 @@ SYSTEMS = {
 #: elements that hold a CodeableConcept, or a list of them
 CONCEPTS = {
     "code", "valueCodeableConcept", "clinicalStatus", "verificationStatus", "statusReason", "medicationCodeableConcept",
+    "substance", "reasonEnded", "reasonNotTaken", "reasonNotGiven", "reasonForUseCodeableConcept", "notDoneReason",
     "summary", "type", "method", "dataAbsentReason", "reasonCode", "category", "interpretation", "bodySite",
 }  # fmt: skip
 #: elements whose `code` is no CodeableConcept
@@ -89,6 +91,8 @@ def concept(said: Any) -> Any:
     if not isinstance(said, str):
         return said
     system, _, rest = said.partition(" ")
+    if system == "plain":
+        return rest
     if system not in SYSTEMS or not rest:
         return {"text": said}
     code, _, display = (part.strip() for part in rest.partition(" | "))
@@ -106,7 +110,7 @@ def written(value: Any) -> Any:
 
 def element(key: str, value: Any) -> Any:
     """One element, written out where it holds concepts."""
-    if key in PLAIN:
+    if key in PLAIN or value == "absent":
         return value
     if key not in CONCEPTS:
         return written(value)

@@ -5,7 +5,8 @@ from typing import Any
 from cds_service.hooks.catalogue import HOOKS, Hook
 from cds_service.knowledge.drugs import within_sentence
 from cds_service.knowledge.knowledge import Knowledge
-from cds_service.patient.queries import PATIENT, queries
+from cds_service.patient.queries import queries
+from cds_service.patient.record import PATIENT
 
 
 def discovery(knowledge: Knowledge) -> dict[str, Any]:

@@ -33,7 +33,7 @@ _OTHER_STATUSES = {
 _ORDERED = {"order", "original-order", "reflex-order", "filler-order", "instance-order"}
 _UNCONFIRMED = {"unconfirmed", "provisional", "differential"}
 _DATED = {
-    "Condition": ("onsetDateTime", "onsetPeriod", "recordedDate", "assertedDate", "dateRecorded"),
+    "Condition": ("onsetDateTime", "onsetPeriod", "recordedDate"),
     "Observation": ("effectiveDateTime", "effectiveInstant", "effectivePeriod", "issued"),
     "Procedure": ("performedDateTime", "performedPeriod"),
     "AllergyIntolerance": ("onsetDateTime", "recordedDate"),

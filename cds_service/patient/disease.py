@@ -109,12 +109,12 @@ def _stage_statements(definition: FactDefinition, chart: Chart) -> Iterator[tupl
     breast = chart.shelf["breast"]
     other_cancer = any(True for _ in _other_cancers(chart))
     for entry, said in chart.saying(definition.id):
-        if entry.kind != "Observation" or _about_breast(entry, breast, other_cancer):
+        if entry.kind != "Observation" or _about_breast(entry, chart, other_cancer):
             yield entry, said.sense.meaning, said.how
     for entry, _, element in chart.asking(definition.id):
         value = element.get("valueCodeableConcept", element.get("valueString"))
         coded = [one for one in chart.recogniser.codes(value) if one.sense.subject == definition.id]
-        if not coded and _about_breast(entry, breast, other_cancer):
+        if not coded and _about_breast(entry, chart, other_cancer):
             yield from ((entry, meaning, how) for meaning, how in _stage_words(text_of(value), value, chart))
     for entry in chart.of("Condition"):
         if entry.reference in breast:
@@ -153,10 +153,10 @@ def _stage_words(text: str, value: Any, chart: Chart) -> Iterator[tuple[str, str
             return
 
 
-def _about_breast(entry: Entry, breast: set[str], other_cancer: bool) -> bool:
+def _about_breast(entry: Entry, chart: Chart, other_cancer: bool) -> bool:
     """Whether a stage Observation is about the breast cancer: by its focus, else only if there is no other cancer."""
-    named = {"/".join(str(one.get("reference", "")).split("/")[-2:]) for one in objects(entry.raw.get("focus"))}
-    return bool(named & breast) if named else not other_cancer
+    named = {chart.record.references.name(one) for one in objects(entry.raw.get("focus"))}
+    return bool(named & chart.shelf["breast"]) if named else not other_cancer
 
 
 def _other_cancers(chart: Chart) -> Iterator[Entry]:

@@ -21,3 +21,11 @@ def word(value: Any) -> str:
 def one_or_more(value: Any) -> list[Any]:
     """A list as it is; a single value, as other versions of FHIR write it, as a list of one; nothing as none."""
     return value if isinstance(value, list) else [] if value is None else [value]
+
+
+def identifier(resource: Any) -> str:
+    """The id of a resource. A number, which FHIR does not allow and some clients send, is taken by its digits."""
+    ident = resource.get("id")
+    if isinstance(ident, int) and not isinstance(ident, bool):
+        return str(ident)
+    return ident if isinstance(ident, str) else ""

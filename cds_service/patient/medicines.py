@@ -124,23 +124,12 @@ def medication(entry: Entry, chart: Chart) -> tuple[Any, str]:
         return concept, ""
     raw = entry.raw.get("medicationReference")
     reference = raw if isinstance(raw, dict) else {}
-    target, shown = reference.get("reference"), reference.get("display")
-    found = _resolve(target, entry, chart) if isinstance(target, str) else None
+    shown = reference.get("display")
+    found = chart.record.target(reference, entry.raw)
     if found is None:
         return ({"text": shown}, "") if isinstance(shown, str) else (None, "it names no medicine that can be found")
     problem = fault(found) if found.get("resourceType") == "Medication" else "its reference is no Medication"
     return found.get("code"), problem
-
-
-def _resolve(target: str, entry: Entry, chart: Chart) -> dict[str, Any] | None:
-    if target.startswith("#"):
-        for one in objects(entry.raw.get("contained")):
-            if f"#{str(one.get('id')).lstrip('#')}" == target:
-                return one
-        return None
-    path = target.partition("/_history/")[0]
-    known = chart.record.medications
-    return known.get(path) or known.get("/".join(path.split("/")[-2:]))
 
 
 def name(concept: Any, chart: Chart) -> tuple[Recognised, ...]:
@@ -295,8 +284,7 @@ def _said_settings(entry: Entry, chart: Chart) -> Iterator[str]:
         for one in coded or spoken:
             yield one.sense.meaning
     for reference in objects(entry.raw.get("reasonReference")):
-        target = reference.get("reference")
-        if isinstance(target, str) and "/".join(target.split("/")[-2:]) in chart.metastases:
+        if chart.record.references.name(reference) in chart.metastases:
             yield "metastatic"
 
 

@@ -22,6 +22,8 @@ from fhir.resources.R4B.patient import Patient
 from fhir.resources.R4B.procedure import Procedure
 from pydantic import ValidationError
 
+from cds_service.patient.elements import word
+
 _ALWAYS = ("resourceType", "implicitRules", "modifierExtension", "status")
 _MODELS: dict[str, tuple[Any, tuple[str, ...]]] = {
     "Patient": (Patient, ("gender",)),
@@ -53,6 +55,16 @@ _MODELS: dict[str, tuple[Any, tuple[str, ...]]] = {
 }  # fmt: skip
 #: elements that a class requires and the rules read elsewhere (dates are read leniently in dates.py)
 _STAND_INS = {"MedicationAdministration": {"effectiveDateTime": "2000-01-01"}}
+#: required bindings of R4 whose other codes (`unknown`, before R4) settle nothing
+_CODES = {
+    "clinicalStatus": (
+        "condition-clinical", {"active", "recurrence", "relapse", "inactive", "remission", "resolved"}
+    ),
+    "verificationStatus": (
+        "condition-ver-status",
+        {"unconfirmed", "provisional", "differential", "confirmed", "refuted", "entered-in-error"},
+    ),
+}  # fmt: skip
 #: the resource types that are read at all
 READ = frozenset(_MODELS)
 _CACHE_SIZE = 4096
@@ -98,6 +110,16 @@ def _validate(model: Any, projected: dict[str, Any]) -> str:
         return f"not valid FHIR R4 at {', '.join(paths[:4])}"
     except (KeyError, RecursionError, ValueError, TypeError):
         return "not valid FHIR R4"
+    return _unheard_status(projected)
+
+
+def _unheard_status(projected: dict[str, Any]) -> str:
+    """A status of a Condition that R4 does not have: it neither confirms nor denies."""
+    for name, (system, codes) in _CODES.items() if projected["resourceType"] == "Condition" else ():
+        concept = projected.get(name)
+        for coding in concept.get("coding") or () if isinstance(concept, dict) else ():
+            if word(coding.get("system")).endswith(system) and coding.get("code") not in codes:
+                return f"not valid FHIR R4 at {name}: a code of no status"
     return ""
 
 

@@ -7,10 +7,8 @@ The codes stand without their systems, which keeps the query short enough for ev
 """
 
 from cds_service.knowledge.knowledge import Knowledge
-from cds_service.patient.record import Need
+from cds_service.patient.record import PATIENT, Need
 
-#: what stands in a template for the patient's id
-PATIENT = "{patient}"
 _BY_TYPE = {
     "Patient": ("patient", f"Patient/{PATIENT}"),
     "Condition": ("conditions", f"Condition?patient={PATIENT}"),

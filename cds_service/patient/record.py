@@ -3,21 +3,34 @@ its reason, never dropped in silence and never used.
 
 The four states of a prefetched query stay apart, as CDS Hooks 2.0 ("Prefetch Template") means them: the key is absent
 (nobody looked), null or an empty Bundle (somebody looked, nothing is there), an OperationOutcome (the look failed).
+What comes under a key of another name is evidence too; what it is the answer to is not known, unless it says so itself.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import orjson
 
-from cds_service.patient.elements import objects, one_or_more, word
+from cds_service.patient.elements import identifier, objects, one_or_more, word
+from cds_service.patient.references import References, contained, local, name_of
+from cds_service.patient.versions import as_r4
 
-#: the element that says whose resource it is
-_OWNER = {"AllergyIntolerance": ("patient",), "Patient": ()}
+#: what stands in a template for the patient's id
+PATIENT = "{patient}"
 _SHARED = {"Medication"}
+_OWNERS = ("subject", "patient")
 _NOBODY = "names no patient"
+#: how deep Bundles may lie in Bundles
+_DEPTH = 4
+#: issues of a search (http://hl7.org/fhir/R4/valueset-issue-type.html) that say nothing of results being left out
+_HARMLESS = {"informational", "not-found", "not-supported", "processing"}
+_NUMBER = re.compile(r"[0-9]{1,18}")
+#: parameters of a search that choose no resources (http://hl7.org/fhir/R4/search.html#return)
+_FREE = {"_count", "_format", "_pretty", "_sort", "_total", "_include", "_revinclude"}
 
 
 class Delivery(Enum):
@@ -41,13 +54,20 @@ class Need:
 
 @dataclass
 class Record:
-    """One patient's FHIR resources by type, sorted by reference; `delivery` by resource type; what was set aside."""
+    """One patient's FHIR resources by type, in the shape of R4 and sorted by reference; what was set aside.
+
+    `named` holds the same by reference, `medications` what is nobody's; `delivery` is by resource type, `keys`
+    by prefetch key. `references` knows the names of what resources point to.
+    """
 
     patient: str
     resources: dict[str, list[tuple[str, dict[str, Any]]]] = field(default_factory=dict)
+    named: dict[str, dict[str, Any]] = field(default_factory=dict)
     medications: dict[str, dict[str, Any]] = field(default_factory=dict)
     delivery: dict[str, Delivery] = field(default_factory=dict)
+    keys: dict[str, Delivery] = field(default_factory=dict)
     set_aside: list[tuple[str, str]] = field(default_factory=list)
+    references: References = field(default_factory=lambda: References(tuple))
     #: the day of the call where on earth it is latest; '' where nobody told, and then no date is in the future
     today: str = ""
 
@@ -60,102 +80,256 @@ class Record:
         """Whether every one of these types was delivered whole, so that silence may count as 'none'."""
         return all(self.delivery.get(kind) is Delivery.WHOLE for kind in types)
 
+    def target(self, reference: Any, container: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The resource that a reference of `container` leads to, in the shape of R4: contained, or of this record.
+
+        None where it leads nowhere, to a resource of another patient or to one that cannot be read.
+        """
+        inside = contained(reference, container)
+        if inside is not None:
+            resource, fault = as_r4(inside, word(inside.get("resourceType")))
+            return None if fault else resource
+        name = self.references.name(reference)
+        return self.medications.get(name) or self.named.get(name)
+
 
 def gather(patient: str, prefetch: Mapping[str, Any], needs: tuple[Need, ...], today: str = "") -> Record:
     """Sort a call's prefetch into a record of one patient."""
-    record = Record(patient, today=today)
-    found: dict[str, dict[str, Any]] = {}
-    states: dict[str, list[Delivery]] = {}
+    record = Record(patient, today=today, references=References(lambda: _entries(prefetch.values())))
+    gathering = _Gathering(record)
     for need in needs:
-        state = Delivery.ABSENT
-        if need.key in prefetch:
-            state = _take(prefetch[need.key], record, found, need.key)
-        states.setdefault(need.type, []).append(state)
-    for kind, listed in states.items():
-        record.delivery[kind] = _together(listed)
-    for reference in sorted(found):
-        resource = found[reference]
-        record.resources.setdefault(resource["resourceType"], []).append((reference, resource))
-    record.set_aside = sorted(set(record.set_aside))
+        asked = need.key in prefetch
+        record.keys[need.key] = gathering.take(prefetch[need.key], need.key) if asked else Delivery.ABSENT
+    for key in sorted(prefetch.keys() - record.keys.keys()):
+        gathering.take_unasked(prefetch[key], key, needs)
+    for kind in dict.fromkeys(need.type for need in needs):
+        states = [record.keys[need.key] for need in needs if need.type == kind]
+        record.delivery[kind] = _together(states, kind in gathering.kinds)
+    gathering.finish()
     return record
 
 
-def _together(states: list[Delivery]) -> Delivery:
-    """Several queries for one type: whole only when each that was answered is whole and at least one was."""
+def _together(states: list[Delivery], seen: bool) -> Delivery:
+    """Several queries for one type: whole only when each that was answered is whole and at least one was; in part when
+    none was and there are resources all the same.
+    """
     answered = [state for state in states if state is not Delivery.ABSENT]
     if not answered:
-        return Delivery.ABSENT
+        return Delivery.PARTIAL if seen else Delivery.ABSENT
     return next((state for state in (Delivery.FAILED, Delivery.PARTIAL) if state in answered), Delivery.WHOLE)
 
 
-def _take(value: Any, record: Record, found: dict[str, dict[str, Any]], key: str) -> Delivery:
-    if value is None:
-        return Delivery.WHOLE
-    kind = value.get("resourceType") if isinstance(value, dict) else None
-    if not isinstance(kind, str):
-        record.set_aside.append((f"prefetch.{key}", "neither a resource nor a Bundle nor null"))
-        return Delivery.FAILED
-    if kind == "OperationOutcome":
-        record.set_aside.append((f"prefetch.{key}", "the client sent an OperationOutcome"))
-        return Delivery.FAILED
-    if kind == "Bundle":
-        return _take_bundle(value, record, found, key)
-    taken = _keep(value, "", {}, record, found, key)
-    return Delivery.WHOLE if taken and kind == "Patient" else Delivery.PARTIAL
+def _entries(values: Any, depth: int = 0) -> Iterator[dict[str, Any]]:
+    """The entries of these Bundles, and of the Bundles in them."""
+    for value in values:
+        if isinstance(value, dict) and value.get("resourceType") == "Bundle":
+            for entry in objects(value.get("entry")):
+                yield entry
+                if depth < _DEPTH:
+                    yield from _entries((entry.get("resource"),), depth + 1)
 
 
-def _take_bundle(bundle: dict[str, Any], record: Record, found: dict[str, dict[str, Any]], key: str) -> Delivery:
-    """Take in a search result: whole only when every entry could be placed and nothing says that there is more."""
-    entries = objects(bundle.get("entry"))
-    urls = {entry["fullUrl"]: entry.get("resource") for entry in entries if isinstance(entry.get("fullUrl"), str)}
-    lacking = "" if len(entries) == len(one_or_more(bundle.get("entry"))) else "the Bundle has entries that are none"
-    matches = 0
-    for entry in entries:
+class _Gathering:
+    """A record being gathered: `found` by name, `kinds` of it, names that a Bundle says were `deleted`."""
+
+    def __init__(self, record: Record):
+        self.record = record
+        self.found: dict[str, dict[str, Any]] = {}
+        self.kinds: set[str] = set()
+        self.deleted: set[str] = set()
+
+    def aside(self, what: str, reason: str) -> None:
+        """Note what is not used, and why."""
+        self.record.set_aside.append((what, reason))
+
+    # KEYS
+
+    def take(self, value: Any, key: str) -> Delivery:
+        """Take in what stands under a key that was asked for."""
+        if value is None:
+            return Delivery.WHOLE
+        if isinstance(value, list) and any(name_of(one) for one in objects(value)):
+            self.aside(f"prefetch.{key}", "a list where a Bundle is expected: not known to be all there is")
+            self._take_bundle({"entry": [{"resource": one} for one in value]}, key, 0)
+            return Delivery.PARTIAL
+        kind = word(value.get("resourceType")) if isinstance(value, dict) else ""
+        if not kind:
+            self.aside(f"prefetch.{key}", "neither a resource nor a Bundle nor null")
+            return Delivery.FAILED
+        if kind == "OperationOutcome":
+            self.aside(f"prefetch.{key}", "the client sent an OperationOutcome")
+            return Delivery.FAILED
+        if kind == "Bundle":
+            return self._take_bundle(value, key, 0)
+        return Delivery.WHOLE if self._keep(value, "", key) and kind == "Patient" else Delivery.PARTIAL
+
+    def take_unasked(self, value: Any, key: str, needs: tuple[Need, ...]) -> None:
+        """Take in what stands under another key as evidence of the types whose own keys are not all there. It is the
+        answer to a query only where it says so: the patient by id, or a searchset by its own link.
+        """
+        open_needs = [need for need in needs if self.record.keys[need.key] is Delivery.ABSENT]
+        if not open_needs:
+            return
+        wanted = {need.type for need in open_needs}
+        inside = [entry.get("resource") for entry in _entries((value,))]
+        listed = [value, *inside, *(value if isinstance(value, list) else ())]
+        kinds = {one.get("resourceType") for one in listed if isinstance(one, dict)}
+        answered = [need for need in open_needs if _answers(value, need, self.record.patient)]
+        if not answered and not wanted & {_CALLED.get(kind, kind) for kind in kinds if isinstance(kind, str)}:
+            return
+        state = self.take(value, key)
+        for need in answered:
+            self.record.keys[need.key] = state
+        what = ", ".join(f"prefetch.{need.key}" for need in answered) or "evidence, not known to be all there is"
+        self.aside(f"prefetch.{key}", f"a key that was not asked for: taken for {what}")
+
+    # BUNDLES
+
+    def _take_bundle(self, bundle: dict[str, Any], key: str, depth: int) -> Delivery:
+        """Take in a Bundle: whole only when every entry could be placed and nothing says that there is more."""
+        entries = objects(bundle.get("entry"))
+        whole = len(entries) == len(one_or_more(bundle.get("entry")))
+        lacking = set() if whole else {"the Bundle has entries that are none"}
+        matches = 0
+        for entry in entries:
+            lacking.add(self._take_entry(entry, key, depth))
+            search = entry.get("search")
+            matches += not (isinstance(search, dict) and search.get("mode") in ("include", "outcome"))
+        total = bundle.get("total")
+        if any(link.get("relation") == "next" for link in objects(bundle.get("link"))):
+            lacking.add("the Bundle has further pages that were not sent")
+        elif isinstance(total, int) and total > matches:
+            lacking.add("the Bundle holds fewer entries than its total")
+        lacking.discard("")
+        for reason in lacking:
+            self.aside(f"prefetch.{key}", reason)
+        return Delivery.PARTIAL if lacking else Delivery.WHOLE
+
+    def _take_entry(self, entry: dict[str, Any], key: str, depth: int) -> str:
+        """Place the resource of an entry; '' or why something is lacking."""
         resource = entry.get("resource")
         if not isinstance(resource, dict):
-            lacking = "the Bundle has entries without a resource"
-            continue
-        if resource.get("resourceType") == "OperationOutcome":
-            lacking = "the Bundle holds an OperationOutcome"
-            continue
-        search = entry.get("search")
-        matches += not (isinstance(search, dict) and search.get("mode") == "include")
-        if not _keep(resource, entry.get("fullUrl"), urls, record, found, key):
-            lacking = "the Bundle has an entry that cannot be placed"
-    total = bundle.get("total")
-    if any(link.get("relation") == "next" for link in objects(bundle.get("link"))):
-        lacking = "the Bundle has further pages that were not sent"
-    elif isinstance(total, int) and total > matches:
-        lacking = "the Bundle holds fewer entries than its total"
-    if lacking:
-        record.set_aside.append((f"prefetch.{key}", lacking))
-    return Delivery.PARTIAL if lacking else Delivery.WHOLE
+            return self._without_resource(entry)
+        kind = resource.get("resourceType")
+        if kind == "OperationOutcome":
+            return self._outcome(resource, key)
+        if kind == "Bundle":
+            if depth == _DEPTH:
+                return "the Bundle holds Bundles that lie too deep"
+            state = self._take_bundle(resource, key, depth + 1)
+            return "" if state is Delivery.WHOLE else "a Bundle in the Bundle is not whole"
+        placed = self._keep(resource, entry.get("fullUrl"), key)
+        return "" if placed else "the Bundle has an entry that cannot be placed"
 
+    def _without_resource(self, entry: dict[str, Any]) -> str:
+        request = entry.get("request")
+        if isinstance(request, dict) and request.get("method") == "DELETE":
+            self.deleted |= {self.record.references.name(where) for where in (request.get("url"), entry.get("fullUrl"))}
+            return "the Bundle says that a resource was deleted"
+        return "the Bundle has entries without a resource"
 
-def _keep(
-    resource: dict[str, Any],
-    url: Any,
-    urls: Mapping[str, Any],
-    record: Record,
-    found: dict[str, dict[str, Any]],
-    key: str,
-) -> bool:
-    """Place one resource; False when it may be this patient's and cannot be used, so that something is lacking."""
-    kind, ident, url = word(resource.get("resourceType")), word(resource.get("id")), word(url)
-    if not kind:
-        record.set_aside.append((f"prefetch.{key}", "an entry without resourceType"))
-        return False
-    reference = f"{kind}/{ident}" if ident else f"{kind} {url or 'without id'}"
-    if kind in _SHARED:
-        for name in (reference, url) if url else (reference,):
-            _keep_newer(record.medications, name, resource)
+    def _outcome(self, outcome: dict[str, Any], key: str) -> str:
+        """Remarks and warnings of a search leave it whole, unless they may mean that something was left out
+        (http://hl7.org/fhir/R4/bundle.html#searchset, `search.mode` outcome).
+        """
+        issues = objects(outcome.get("issue"))
+        for issue in issues or [{}]:
+            if issue.get("severity") not in ("information", "warning") or word(issue.get("code")) not in _HARMLESS:
+                return "the Bundle holds an OperationOutcome"
+        self.aside(f"prefetch.{key}", "the server remarked on the search, which is whole")
+        return ""
+
+    # RESOURCES
+
+    def _keep(self, sent: dict[str, Any], url: Any, key: str) -> bool:
+        """Place one resource; False when it may be this patient's and cannot be used, so that something is lacking."""
+        name = name_of(sent, url)
+        if not name:
+            self.aside(f"prefetch.{key}", "an entry without resourceType")
+            return False
+        resource, fault = as_r4(sent, sent["resourceType"])
+        kind = resource["resourceType"]
+        if kind in _SHARED:
+            _keep_newer(self.record.medications, name, resource)
+            return True
+        reason = self._not_ours(sent, kind, url)
+        if reason or fault:
+            self.aside(name, reason or fault)
+            return reason not in ("", _NOBODY)
+        _keep_newer(self.found, name, resource)
+        self.kinds.add(kind)
         return True
-    reason = _not_ours(resource, kind, record.patient, urls)
-    if reason:
-        record.set_aside.append((reference, reason))
-        return reason != _NOBODY
-    _keep_newer(found, reference, resource)
-    return True
+
+    def _not_ours(self, resource: dict[str, Any], kind: str, url: Any) -> str:
+        """Why a resource is not this patient's; '' when it is."""
+        patient = self.record.patient
+        if kind == "Patient":
+            ident = identifier(resource) or local(word(url)).rpartition("/")[2] or word(url).removeprefix("urn:uuid:")
+            return "" if ident == patient else "another patient" if ident else _NOBODY
+        subject = resource.get("subject")
+        if isinstance(subject, dict) and subject.get("reference") == f"Patient/{patient}" and "patient" not in resource:
+            return ""  # the usual case, without the detours below
+        named = [resource[name] for name in _OWNERS if name in resource]
+        references = [one.get("reference") for one in named if isinstance(one, dict)]
+        texts = [one for one in references if isinstance(one, str) and one and not one.startswith("#")]
+        if any(not self._is_patient(text) for text in texts):
+            return "belongs to another patient"
+        return "" if texts and len(texts) == len(named) else _NOBODY
+
+    def _is_patient(self, reference: str) -> bool:
+        patient, name = self.record.patient, self.record.references.name(reference)
+        return name == f"Patient/{patient}" or (
+            reference == f"urn:uuid:{patient}" and name in ("", f"Patient {reference}")
+        )
+
+    def finish(self) -> None:
+        """Sort what was found into the record."""
+        record = self.record
+        for name in sorted(self.found):
+            resource = self.found[name]
+            if name in self.deleted:
+                self.aside(name, "deleted, as a Bundle says")
+            else:
+                record.named[name] = resource
+                record.resources.setdefault(resource["resourceType"], []).append((name, resource))
+        record.set_aside = sorted(set(record.set_aside))
+
+
+#: types that went by another name before R4
+_CALLED = {"MedicationOrder": "MedicationRequest"}
+
+
+def _answers(value: Any, need: Need, patient: str) -> bool:
+    """Whether something says by itself that it answers a query: the patient by id, or a search by its own link."""
+    if not isinstance(value, dict):
+        return False
+    if need.type == "Patient" and value.get("resourceType") == "Patient":
+        return identifier(value) == patient
+    links = [link.get("url") for link in objects(value.get("link")) if link.get("relation") == "self"]
+    return "?" in need.template and any(isinstance(url, str) and _brings(url, need, patient) for url in links)
+
+
+def _brings(url: str, need: Need, patient: str) -> bool:
+    """Whether a search brings all that a query asks for: the same type and patient, and no parameter that narrows it
+    other than those of the query.
+    """
+    try:
+        parts = urlsplit(url)
+        given = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=True)
+    except ValueError:
+        return False
+    asked = dict(parse_qsl(need.template.partition("?")[2].replace(PATIENT, patient)))
+    if parts.path.rpartition("/")[2] != need.type or asked.get("patient") != patient:
+        return False
+    narrowing = {}
+    for name, text in given:
+        if name in narrowing:
+            return False
+        if name not in _FREE:
+            narrowing["patient" if name == "subject" else name] = text
+    whose = narrowing.pop("patient", "")
+    wide = all(set(asked.get(name, "").split(",")) <= set(text.split(",")) for name, text in narrowing.items())
+    return (local(whose) or f"Patient/{whose}") == f"Patient/{patient}" and wide
 
 
 def _keep_newer(found: dict[str, dict[str, Any]], reference: str, resource: dict[str, Any]) -> None:
@@ -165,39 +339,15 @@ def _keep_newer(found: dict[str, dict[str, Any]], reference: str, resource: dict
         found[reference] = resource
 
 
-def _not_ours(resource: dict[str, Any], kind: str, patient: str, urls: Mapping[str, Any]) -> str:
-    """Why a resource is not this patient's; '' when it is."""
-    if kind == "Patient":
-        return "" if resource.get("id") == patient else "another patient"
-    subject = resource.get("subject")
-    if isinstance(subject, dict) and subject.get("reference") == f"Patient/{patient}" and kind not in _OWNER:
-        return ""  # the usual case, without the detours below
-    named = [resource[name] for name in _OWNER.get(kind, ("subject", "patient")) if name in resource]
-    references = [one.get("reference") for one in named if isinstance(one, dict)]
-    texts = [one for one in references if isinstance(one, str) and one]
-    if not texts:
-        return _NOBODY
-    if all(_is_patient(text, patient, urls) for text in texts):
-        return ""
-    return "belongs to another patient"
-
-
-def _is_patient(reference: str, patient: str, urls: Mapping[str, Any]) -> bool:
-    target = urls.get(reference)
-    if isinstance(target, dict):
-        return target.get("resourceType") == "Patient" and target.get("id") == patient
-    if reference == f"urn:uuid:{patient}":
-        return True
-    path = reference.partition("/_history/")[0].split("/")
-    return len(path) >= 2 and path[-2:] == ["Patient", patient]
-
-
-def _version(resource: dict[str, Any]) -> tuple[str, bytes]:
-    """Which of two resources with the same id is kept: the later by lastUpdated, else a fixed choice."""
+def _version(resource: dict[str, Any]) -> tuple[str, int, bytes]:
+    """Which of two resources with the same id is kept: the later by lastUpdated, the higher by a numeric versionId,
+    else a fixed choice.
+    """
     meta = resource.get("meta")
-    updated = meta.get("lastUpdated") if isinstance(meta, dict) else None
+    updated, version = (meta.get("lastUpdated"), meta.get("versionId")) if isinstance(meta, dict) else (None, None)
+    number = int(version) if isinstance(version, str) and _NUMBER.fullmatch(version) else -1
     try:
         content = orjson.dumps(resource, option=orjson.OPT_SORT_KEYS)
     except orjson.JSONEncodeError:  # nested deeper than orjson writes: unreadable later on, whichever is kept
         content = b""
-    return (updated if isinstance(updated, str) else "", content)
+    return (updated if isinstance(updated, str) else "", number, content)
