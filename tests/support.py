@@ -43,7 +43,9 @@ def put_in_prefetch(resources: Iterable[Resource], patient_id: str, services: li
     prefetch: dict[str, Any] = {}
     for key, template in templates(services).items():
         kind = type_of(template)
-        found = [one for one in listed if BEFORE_R4.get(one.get("resourceType"), one.get("resourceType")) == kind]
+        found = [
+            one for one in listed if kind in (one.get("resourceType"), BEFORE_R4.get(str(one.get("resourceType"))))
+        ]
         if "?" not in template:
             prefetch[key] = next((one for one in found if one.get("id") == patient_id), None)
         else:

@@ -18,6 +18,7 @@ from support import (
     URL,
     Resource,
     example,
+    extensions,
     facts,
     is_outcome,
     of_somebody_else,
@@ -121,9 +122,51 @@ def wrap(prefetch: dict[str, Any], key: str) -> dict[str, Any]:
     return value
 
 
+def warning_that_hides(prefetch: dict[str, Any], key: str) -> None:
+    issue = {"severity": "warning", "code": "suppressed"}
+    add(prefetch, key, {"resourceType": "OperationOutcome", "issue": [issue]})
+
+
+def outcome_without_issue(prefetch: dict[str, Any], key: str) -> None:
+    add(prefetch, key, {"resourceType": "OperationOutcome"})
+
+
+def next_link_though_the_total_is_there(prefetch: dict[str, Any], key: str) -> None:
+    """A server may estimate its totals; a page that it announces may hold more."""
+    next_link(prefetch, key)
+    prefetch[key]["total"] = len(prefetch[key]["entry"])
+
+
+def list_of_resources(prefetch: dict[str, Any], key: str) -> None:
+    """Not a Bundle: whether it is all there is, nobody says."""
+    prefetch[key] = [entry["resource"] for entry in wrap(prefetch, key)["entry"]] or [copy.deepcopy(RECORD[1])]
+
+
+def nested_too_deep(prefetch: dict[str, Any], key: str) -> None:
+    for _ in range(9):
+        prefetch[key] = {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": wrap(prefetch, key)}]}
+
+
+def nested_in_part(prefetch: dict[str, Any], key: str) -> None:
+    next_link(prefetch, key)
+    prefetch[key] = {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": prefetch[key]}]}
+
+
+def patient_without_id(prefetch: dict[str, Any], key: str) -> None:
+    add(prefetch, key, {"resourceType": "Patient", "gender": "female"})
+
+
+def add(prefetch: dict[str, Any], key: str, resource: Resource, **more: Any) -> None:
+    wrap(prefetch, key)["entry"].append({"resource": resource, **more})
+
+
 NOTHING_THERE: list[State] = [null, empty_bundle, empty_entry, bundle_without_total]
 NOT_DELIVERED: list[State] = [absent, outcome, bare_string, bare_list, bare_object]
-IN_PART: list[State] = [next_link, larger_total, outcome_entry, broken_entries, broken_entry, entry_without_type]
+IN_PART: list[State] = [
+    next_link, larger_total, outcome_entry, broken_entries, broken_entry, entry_without_type, warning_that_hides,
+    outcome_without_issue, next_link_though_the_total_is_there, list_of_resources, nested_too_deep, nested_in_part,
+    patient_without_id,
+]  # fmt: skip
 #: facts for which nothing on record means 'none', and the queries that would hold it
 NONE_BY_SILENCE = {
     "conditions": ("symptoms",),
@@ -272,7 +315,7 @@ def test_allergies_that_were_not_delivered_whole_leave_no_drug_supported(
     assert {listed[drug] for drug in ("tamoxifen", "letrozole", "denosumab")} == {"needs-data"}
 
 
-@states([one for one in IN_PART if one is not broken_entries])
+@states([one for one in IN_PART if one not in (broken_entries, nested_too_deep)])
 def test_conditions_in_part_still_open_the_gate_and_leave_symptoms_unknown(
     client: FlaskClient, prefetch: dict[str, Any], state: State
 ) -> None:
@@ -298,6 +341,191 @@ def test_no_observation_query_delivered_leaves_every_result_unknown(
     answer = post(client, prefetch)
     for name in ("er", "pr", "hr", "her2", "menopause", "brca", "fitness", "calcium"):
         assert facts(answer)[name]["value"] == "unknown"
+
+
+# PREFETCH IN THE WILD
+
+
+def remark(prefetch: dict[str, Any], key: str) -> None:
+    """What servers say of a search that is whole (http://hl7.org/fhir/R4/bundle-search-warning.html)."""
+    for severity, code in (("information", "informational"), ("warning", "not-found"), ("warning", "processing")):
+        issue = {"severity": severity, "code": code, "details": {"text": "of no consequence"}}
+        add(prefetch, key, {"resourceType": "OperationOutcome", "issue": [issue]}, search={"mode": "outcome"})
+
+
+def smaller_total(prefetch: dict[str, Any], key: str) -> None:
+    """Included resources do not count, and some servers count wrongly: there is nothing that would be lacking."""
+    wrap(prefetch, key)["total"] = 0
+
+
+def collection(prefetch: dict[str, Any], key: str) -> None:
+    wrap(prefetch, key)["type"] = "collection"
+
+
+def nested(prefetch: dict[str, Any], key: str) -> None:
+    prefetch[key] = {"resourceType": "Bundle", "type": "transaction", "entry": [{"resource": wrap(prefetch, key)}]}
+
+
+def twice(prefetch: dict[str, Any], key: str) -> None:
+    wrap(prefetch, key)["entry"] += copy.deepcopy(prefetch[key]["entry"])
+    prefetch[key].pop("total", None)
+
+
+def with_full_urls(prefetch: dict[str, Any], key: str) -> None:
+    for entry in wrap(prefetch, key)["entry"]:
+        named = entry["resource"]
+        entry["fullUrl"] = f"https://ehr.example.org/fhir/{named['resourceType']}/{named['id']}"
+
+
+def older_versions(prefetch: dict[str, Any], key: str) -> None:
+    """A history: the same resources before they were what they are now."""
+    for entry in list(wrap(prefetch, key)["entry"]):
+        entry["resource"] = {**entry["resource"], "meta": {"versionId": "10"}}
+        old = {"resourceType": entry["resource"]["resourceType"], "id": entry["resource"]["id"]}
+        owner = {name: entry["resource"][name] for name in ("subject", "patient") if name in entry["resource"]}
+        add(prefetch, key, {**old, **owner, "meta": {"versionId": "9"}, "code": {"text": "breast cancer"}})
+    prefetch[key] |= {"type": "history", "total": None}
+
+
+def remarks_in_a_list_of_links(prefetch: dict[str, Any], key: str) -> None:
+    wrap(prefetch, key)["link"] = [{"relation": "self", "url": "https://ehr.example.org/fhir"}, "next", {"url": 5}]
+
+
+@every_key
+@states([remark, smaller_total, collection, nested, twice, with_full_urls, older_versions, remarks_in_a_list_of_links])
+def test_what_is_unusual_and_whole_is_read_like_the_usual(
+    client: FlaskClient, prefetch: dict[str, Any], key: str, state: State
+) -> None:
+    before = post(client, prefetch)
+    state(prefetch, key)
+    assert post(client, prefetch) == before
+
+
+def test_everything_in_one_bundle_under_every_key_is_read_like_the_usual(
+    client: FlaskClient, prefetch: dict[str, Any]
+) -> None:
+    whole = {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": one} for one in RECORD]}
+    assert post(client, dict.fromkeys(prefetch, whole)) == post(client, prefetch)
+
+
+def test_everything_in_one_bundle_under_one_key_is_evidence_and_silence_is_not_none(client: FlaskClient) -> None:
+    whole = {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": one} for one in RECORD]}
+    answer = post(client, {"conditions": whole})
+    assert options(answer)
+    assert facts(answer)["er"]["value"] != "unknown"
+    assert {facts(answer)[name]["value"] for name in ("contraindications", "prior-medications")} == {"unknown"}
+
+
+def test_what_a_bundle_says_was_deleted_is_not_used(client: FlaskClient, prefetch: dict[str, Any]) -> None:
+    """Whatever order the entries come in: the deletion may be older than the version that is there."""
+    conditions = wrap(prefetch, "conditions")["entry"]
+    gone = [{"request": {"method": "DELETE", "url": f"Condition/{one['resource']['id']}"}} for one in conditions]
+    for listed in ([*gone, *conditions], [*conditions, *gone]):
+        prefetch["conditions"] = {"resourceType": "Bundle", "type": "history", "entry": listed}
+        answer = post(client, prefetch)
+        assert answer["cards"] == []
+        (extension,) = extensions(answer)
+        assert {one["fact"]: one["value"] for one in extension["noCard"]["gate"]}["breast-cancer"] == "unknown"
+
+
+NAMED_BY_TYPE = {
+    "patient": "Patient", "conditions": "Condition", "laboratory": "Observation", "observations": "Observation",
+    "medications": "MedicationRequest", "procedures": "Procedure", "allergies": "AllergyIntolerance",
+    "medication-statements": "MedicationStatement", "medication-administrations": "MedicationAdministration",
+}  # fmt: skip
+
+
+def under_other_names(prefetch: dict[str, Any]) -> dict[str, Any]:
+    """Every value that is not empty under a name of the client's own."""
+    return {f"my{kind}": prefetch[key] for key, kind in NAMED_BY_TYPE.items() if prefetch[key].get("entry") != []}
+
+
+def test_a_record_under_other_keys_is_evidence_and_silence_is_not_none(
+    client: FlaskClient, prefetch: dict[str, Any]
+) -> None:
+    """What the client looked for is not known: what is there counts, and what is not there does not count as none."""
+    usual, answer = post(client, prefetch), post(client, under_other_names(prefetch))
+    assert options(answer)
+    read = {name: fact["value"] for name, fact in facts(answer).items()}
+    silent = {name for names in NONE_BY_SILENCE.values() for name in names} | {"ovarian-suppression", "lines"}
+    assert {name: fact["value"] for name, fact in facts(usual).items() if name not in silent} == {
+        name: value for name, value in read.items() if name not in silent
+    }
+    assert {read[name] for name in silent} == {"unknown"}
+
+
+@pytest.mark.parametrize("key", REQUIRED)
+def test_what_is_required_may_come_under_another_name(client: FlaskClient, prefetch: dict[str, Any], key: str) -> None:
+    prefetch["renamed"] = prefetch.pop(key)
+    assert options(post(client, prefetch))
+
+
+@pytest.mark.parametrize("key", ["medications", "procedures", "allergies"])
+@pytest.mark.parametrize(
+    ("more", "whole"),
+    [
+        ("", True),
+        ("&_count=50&_sort=-date", True),
+        ("&_lastUpdated=ge2026-01-01", False),
+        ("&status=active", False),
+        ("&patient=another", False),
+    ],
+)
+def test_a_search_that_says_what_it_answers_is_whole_under_another_name(
+    client: FlaskClient,
+    services: list[dict[str, Any]],
+    prefetch: dict[str, Any],
+    key: str,
+    more: str,
+    whole: bool,
+) -> None:
+    query = templates(services)[key].replace("{{context.patientId}}", PATIENT)
+    expected = post(client, prefetch)
+    prefetch["renamed"] = {
+        **wrap(prefetch, key),
+        "link": [{"relation": "self", "url": f"https://ehr.example.org/fhir/{query}{more}"}],
+    }
+    del prefetch[key]
+    answer = post(client, prefetch)
+    assert (answer == expected) is whole
+    for name in NONE_BY_SILENCE[key]:
+        assert facts(answer)[name]["value"] == ("none" if whole else "unknown")
+
+
+def test_a_search_for_another_patient_is_no_answer_under_any_name(
+    client: FlaskClient, services: list[dict[str, Any]], prefetch: dict[str, Any]
+) -> None:
+    query = templates(services)["allergies"].replace("{{context.patientId}}", "another")
+    prefetch["renamed"] = {**prefetch.pop("allergies"), "link": [{"relation": "self", "url": f"https://x.org/{query}"}]}
+    assert facts(post(client, prefetch))["contraindications"]["value"] == "unknown"
+
+
+@pytest.mark.parametrize("ident", ["with_underscore", "4711", "a.b-c", "9" * 64])
+def test_an_unusual_id_of_the_patient_is_an_id(client: FlaskClient, services: list[dict[str, Any]], ident: str) -> None:
+    text = json.dumps(put_in_prefetch(RECORD, PATIENT, services)).replace(PATIENT, ident)
+    response = client.post(URL, json=patient_view(ident, json.loads(text)))
+    assert options(response.get_json())
+
+
+def test_ids_that_are_numbers_are_read_by_their_digits(client: FlaskClient, services: list[dict[str, Any]]) -> None:
+    """FHIR ids are strings; some clients send what stands in their database."""
+    prefetch = json.loads(json.dumps(put_in_prefetch(RECORD, PATIENT, services)).replace(PATIENT, "4711"))
+    prefetch["patient"]["id"] = 4711
+    answer = client.post(URL, json=patient_view("4711", prefetch)).get_json()
+    assert facts(answer)["sex"] == {**facts(answer)["sex"], "value": "female", "references": ["Patient/4711"]}
+
+
+def test_resources_without_an_id_are_evidence_of_their_own(client: FlaskClient, services: list[dict[str, Any]]) -> None:
+    """They are told apart by the URLs of their entries."""
+    resources = [{name: value for name, value in one.items() if name != "id"} for one in RECORD[1:]]
+    prefetch = put_in_prefetch([RECORD[0], *resources], PATIENT, services)
+    number = 0
+    for bundle in prefetch.values():
+        for entry in bundle.get("entry", ()):
+            number += 1
+            entry["fullUrl"] = f"urn:uuid:0c3151bd-1cbf-4d64-b04d-{number:012}"
+    usual = post(client, put_in_prefetch(RECORD, PATIENT, services))
+    assert statuses(post(client, prefetch)) == statuses(usual)
 
 
 def test_a_key_that_nobody_asked_for_changes_nothing(client: FlaskClient, prefetch: dict[str, Any]) -> None:
@@ -391,6 +619,49 @@ def test_a_resource_that_does_not_name_the_patient_is_never_used(
     assert post(client, put_in_prefetch(resources, PATIENT, services))["cards"] == []
 
 
+MINE = {"reference": f"Patient/{PATIENT}"}
+THEIRS = {"reference": "Patient/somebody-else"}
+FOREIGN: dict[str, Resource] = {
+    "by another subject": {"subject": THEIRS},
+    "by another patient": {"patient": THEIRS},
+    "mine as subject, theirs as patient": {"subject": MINE, "patient": THEIRS},
+    "theirs as subject, mine as patient": {"subject": THEIRS, "patient": MINE},
+    "by an absolute URL": {"subject": {"reference": "https://ehr.example.org/fhir/Patient/somebody-else"}},
+    "by a version": {"subject": {"reference": "Patient/somebody-else/_history/2"}},
+    "by the URL of an entry": {"subject": {"reference": "urn:uuid:11111111-1111-4111-8111-111111111111"}},
+    "by the URL of nothing": {"subject": {"reference": "urn:uuid:22222222-2222-4222-8222-222222222222"}},
+    "by a URL that two claim": {"subject": {"reference": "urn:uuid:33333333-3333-4333-8333-333333333333"}},
+    "by a contained patient": {"subject": {"reference": "#p"}, "contained": [{"resourceType": "Patient", "id": "p"}]},
+    "by a contained patient of my id": {
+        "subject": {"reference": f"#{PATIENT}"}, "contained": [{"resourceType": "Patient", "id": PATIENT}],
+    },
+    "by nothing": {},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("owner", FOREIGN.values(), ids=FOREIGN)
+@pytest.mark.parametrize("kind", ["Condition", "Observation", "MedicationRequest", "MedicationOrder"])
+def test_nothing_of_another_patient_is_used_however_it_is_referred_to(
+    client: FlaskClient, prefetch: dict[str, Any], owner: Resource, kind: str
+) -> None:
+    """A metastasis, a receptor, a medicine of somebody else beside one's own: no fact may cite them."""
+    key = {"Condition": "conditions", "Observation": "laboratory"}.get(kind, "medications")
+    for number, whose in ((1, "somebody-else"), (3, "somebody-else"), (3, PATIENT)):
+        url = f"urn:uuid:{str(number) * 8}-{str(number) * 4}-4{str(number) * 3}-8{str(number) * 3}-{str(number) * 12}"
+        add(prefetch, key, {"resourceType": "Patient", "id": whose}, fullUrl=url)
+    before = facts(post(client, prefetch))
+    drug = {"coding": [{"system": "http://www.nlm.nih.gov/research/umls/rxnorm", "code": "72965"}]}
+    said = {
+        "Condition": {"code": {"text": "brain metastasis"}},
+        "Observation": {"status": "final", "code": {"text": "HER2"}, "valueString": "equivocal", "issued": "2031"},
+    }.get(kind, {"status": "stopped", "intent": "order", "medicationCodeableConcept": drug})
+    add(prefetch, key, {"resourceType": kind, "id": "foreign", **said, **owner})
+    answer = post(client, {**prefetch, key: {**prefetch[key], "total": None}})
+    assert f"{kind}/foreign" not in set(references(answer))
+    for name, fact in facts(answer).items():
+        assert fact["value"] in (before[name]["value"], "unknown")
+
+
 def test_an_allergy_that_names_nobody_leaves_contraindications_unknown(
     client: FlaskClient, services: list[dict[str, Any]]
 ) -> None:
@@ -443,6 +714,32 @@ def refused(response: Any, status: int) -> str:
 )
 def test_a_body_that_is_no_call_is_refused(client: FlaskClient, body: bytes) -> None:
     refused(client.post(URL, data=body, content_type="application/json"), 400)
+
+
+@pytest.mark.parametrize(
+    ("member", "where"),
+    [
+        ('"hook": "patient-view"', "$.hook"),
+        ('"prefetch": {}', "$.prefetch"),
+        ('"context": {"patientId": "somebody-else", "userId": "Practitioner/1"}', "$.context"),
+        ('"fhirServer": "https://a.org", "fhirServer": "https://b.org"', "$.fhirServer"),
+    ],
+)
+def test_a_member_of_a_call_that_stands_twice_is_refused(client: FlaskClient, member: str, where: str) -> None:
+    """A parser keeps one of the two; whose record is meant must not depend on which one."""
+    body = json.dumps(call())[:-1] + f", {member}}}"
+    text = refused(client.post(URL, data=body, content_type="application/json"), 400)
+    assert f"{where}: found a member that stands twice" in text
+
+
+def test_a_patient_who_is_named_twice_is_refused(client: FlaskClient) -> None:
+    body = json.dumps(call()).replace('"patientId":', '"patientId": "somebody-else", "patientId":')
+    assert "$.context.patientId" in refused(client.post(URL, data=body, content_type="application/json"), 400)
+
+
+def test_a_member_of_that_name_elsewhere_is_no_repetition(client: FlaskClient) -> None:
+    inside = {"hook": [{"prefetch": {"hook": 1, "patientId": 2}}, {"patientId": 3}]}
+    assert client.post(URL, json=call(extension={"org.example": inside}, more=inside)).status_code == 200
 
 
 def call(**changes: Any) -> dict[str, Any]:

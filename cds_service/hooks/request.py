@@ -16,6 +16,10 @@ from cds_service.errors import BadRequest, Problem
 from cds_service.hooks.catalogue import Hook
 
 
+#: names that stand once in a call; `context` need not be among them, for it holds patientId and userId
+_ONCE = ("hook", "hookInstance", "patientId", "userId", "prefetch", "fhirServer", "fhirAuthorization")
+
+
 @dataclass(frozen=True)
 class HookCall:
     """The validated request. `prefetch` is as it came; `token` and `fhir_server` are for fetching only. `today` is the
@@ -34,7 +38,11 @@ class HookCall:
 
 def parse(body: bytes, hook: Hook, schemas: Path) -> HookCall:
     """Read a call of a service. Raises BadRequest with every fault of the envelope and its context."""
-    return read(decoded(body), hook, schemas)
+    raw = decoded(body)
+    twice = _twice(body)
+    if twice:
+        raise BadRequest(twice)
+    return read(raw, hook, schemas)
 
 
 def decoded(body: bytes) -> Any:
@@ -44,6 +52,33 @@ def decoded(body: bytes) -> Any:
     except orjson.JSONDecodeError as error:
         where = f"the body, line {error.lineno}, column {error.colno}"
         raise BadRequest([Problem(where, "text that is not JSON", "a JSON object in UTF-8")]) from None
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """The members of a JSON object as they were written."""
+
+
+def _twice(body: bytes) -> list[Problem]:
+    """Members of the envelope or its context that stand twice: a parser keeps one of them, and nobody knows which one
+    was meant. Only a body in which such a name occurs twice is looked at again.
+    """
+    if all(body.count(b'"%s"' % name.encode()) < 2 for name in _ONCE):
+        return []
+    try:
+        envelope = json.loads(body, object_pairs_hook=_Pairs)
+    except RecursionError:
+        return [Problem("the body", "JSON that is nested too deeply", "a request of CDS Hooks")]
+    contexts = [value for name, value in envelope if name == "context"] if isinstance(envelope, _Pairs) else []
+    return _repeated(envelope, "$") + [problem for one in contexts for problem in _repeated(one, "$.context")]
+
+
+def _repeated(members: Any, where: str) -> list[Problem]:
+    names = [name for name, _ in members] if isinstance(members, _Pairs) else []
+    return [
+        Problem(f"{where}.{name}", "a member that stands twice", "the member once")
+        for name in (*_ONCE, "context")
+        if names.count(name) > 1
+    ]
 
 
 def read(raw: Any, hook: Hook, schemas: Path) -> HookCall:

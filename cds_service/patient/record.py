@@ -17,7 +17,7 @@ import orjson
 
 from cds_service.patient.elements import identifier, objects, one_or_more, word
 from cds_service.patient.references import References, contained, local, name_of
-from cds_service.patient.versions import as_r4
+from cds_service.patient.versions import TYPES, as_r4
 
 #: what stands in a template for the patient's id
 PATIENT = "{patient}"
@@ -130,13 +130,16 @@ def _entries(values: Any, depth: int = 0) -> Iterator[dict[str, Any]]:
 
 
 class _Gathering:
-    """A record being gathered: `found` by name, `kinds` of it, names that a Bundle says were `deleted`."""
+    """A record being gathered: what was `found` by name, the `kinds` among it, names that a Bundle says were `deleted`,
+    and `others`, the types that nobody reads.
+    """
 
     def __init__(self, record: Record):
         self.record = record
         self.found: dict[str, dict[str, Any]] = {}
         self.kinds: set[str] = set()
         self.deleted: set[str] = set()
+        self.others: set[str] = set()
 
     def aside(self, what: str, reason: str) -> None:
         """Note what is not used, and why."""
@@ -243,11 +246,15 @@ class _Gathering:
 
     def _keep(self, sent: dict[str, Any], url: Any, key: str) -> bool:
         """Place one resource; False when it may be this patient's and cannot be used, so that something is lacking."""
-        name = name_of(sent, url)
-        if not name:
+        kind = word(sent.get("resourceType"))
+        if not kind:
             self.aside(f"prefetch.{key}", "an entry without resourceType")
             return False
-        resource, fault = as_r4(sent, sent["resourceType"])
+        if kind not in TYPES:
+            self.others.add(kind)
+            return True
+        name = name_of(sent, url)
+        resource, fault = as_r4(sent, kind)
         kind = resource["resourceType"]
         if kind in _SHARED:
             _keep_newer(self.record.medications, name, resource)
@@ -292,6 +299,8 @@ class _Gathering:
             else:
                 record.named[name] = resource
                 record.resources.setdefault(resource["resourceType"], []).append((name, resource))
+        for kind in self.others:
+            self.aside(kind, "a type that is not read")
         record.set_aside = sorted(set(record.set_aside))
 
 

@@ -316,3 +316,5 @@ _SHAPES = {
     ),
     "Medication": Shape(frozenset({"product"}), (), _medication),
 }  # fmt: skip
+#: the types that are read, under the names that any version gives them
+TYPES = frozenset(_SHAPES)
