@@ -15,9 +15,10 @@ from jsonschema import Draft202012Validator
 from cds_service.errors import BadRequest, Problem
 from cds_service.hooks.catalogue import Hook
 
-
-#: names that stand once in a call; `context` need not be among them, for it holds patientId and userId
-_ONCE = ("hook", "hookInstance", "patientId", "userId", "prefetch", "fhirServer", "fhirAuthorization")
+#: members of a call and its context that stand once
+_ONCE = ("hook", "hookInstance", "context", "patientId", "userId", "prefetch", "fhirServer", "fhirAuthorization")
+#: what a body without repetition holds at most so often; a second `context` brings a second patientId
+_AT_MOST = ((b'"hook', 2), (b'"patientId"', 1), (b'"prefetch"', 1), (b'"fhirServer"', 1))
 
 
 @dataclass(frozen=True)
@@ -60,9 +61,9 @@ class _Pairs(list[tuple[str, Any]]):
 
 def _twice(body: bytes) -> list[Problem]:
     """Members of the envelope or its context that stand twice: a parser keeps one of them, and nobody knows which one
-    was meant. Only a body in which such a name occurs twice is looked at again.
+    was meant. Only a body in which such a name occurs too often is looked at again.
     """
-    if all(body.count(b'"%s"' % name.encode()) < 2 for name in _ONCE):
+    if all(body.count(name) <= most for name, most in _AT_MOST):
         return []
     try:
         envelope = json.loads(body, object_pairs_hook=_Pairs)
@@ -76,7 +77,7 @@ def _repeated(members: Any, where: str) -> list[Problem]:
     names = [name for name, _ in members] if isinstance(members, _Pairs) else []
     return [
         Problem(f"{where}.{name}", "a member that stands twice", "the member once")
-        for name in (*_ONCE, "context")
+        for name in _ONCE
         if names.count(name) > 1
     ]
 

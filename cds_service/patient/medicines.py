@@ -302,7 +302,9 @@ def _merged(read: list[Course]) -> list[Course]:
         key = (course.drug, course.classes, course.setting)
         known = merged.get(key)
         merged[key] = course if known is None else _joined(known, course)
-    return sorted(merged.values(), key=lambda one: (one.start or "9999", one.drug, one.setting))
+    # sorted once at the end: a course of a thousand administrations is no rarity
+    whole = [replace(course, sources=tuple(sorted(set(course.sources)))) for course in merged.values()]
+    return sorted(whole, key=lambda one: (one.start or "9999", one.drug, one.setting))
 
 
 def _joined(one: Course, other: Course) -> Course:
@@ -317,7 +319,7 @@ def _joined(one: Course, other: Course) -> Course:
         progressed=TRUE if TRUE in progressed else UNKNOWN if UNKNOWN in progressed and not active else FALSE,
         planned=one.planned or other.planned,
         not_tolerated=one.not_tolerated or other.not_tolerated,
-        sources=tuple(sorted({*one.sources, *other.sources})),
+        sources=one.sources + other.sources,
     )
 
 
