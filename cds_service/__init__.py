@@ -66,7 +66,8 @@ The map, in reading order. A module imports only modules above it; a test keeps 
     edge.store               feedback, listings and used tokens, durably
     edge.recorder            listings to the store, off the way of the answer
     edge.report              feedback counted
-    edge.explain             a trace for the terminal
+    edge.files               records on disk as hook calls
+    edge.explain             a trace for a reader, as text and as JSON
     edge.web                 HTTP
     edge.wsgi                the application for a WSGI server
     edge.cli                 the command line

@@ -9,19 +9,18 @@ from datetime import datetime
 from pathlib import Path
 
 import click
-import orjson
 import waitress
 
 from cds_service.edge.clock import today
+from cds_service.edge.explain import account
 from cds_service.edge.explain import explain as explain_text
+from cds_service.edge.files import call_of
 from cds_service.edge.outcome import outcome
 from cds_service.edge.report import DEFAULT, KEYS, as_csv, as_table, report
 from cds_service.edge.settings import settings
 from cds_service.edge.store import Store
 from cds_service.edge.web import create_app
-from cds_service.errors import BadRequest, KnowledgeError, Problem, Refusal, Unavailable
-from cds_service.hooks.catalogue import HOOKS
-from cds_service.hooks.request import parse
+from cds_service.errors import KnowledgeError, Refusal, Unavailable
 from cds_service.hooks.respond import Responder
 from cds_service.knowledge.coverage import coverage as count
 from cds_service.knowledge.coverage import verify as verify_sources
@@ -81,32 +80,24 @@ def check(cards: Path | None) -> None:
 
 
 @main.command()
-@click.argument("request", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", type=click.Path(exists=True, path_type=Path))
+@click.option("--patient", default="", help="Whose record it is, where the file is no hook request.")
+@click.option("--json", "as_json", is_flag=True, help="The same as JSON.")
 @_CARDS
-def explain(request: Path, cards: Path | None) -> None:
-    """Explain the answer to the hook request in REQUEST (a JSON file): facts, statements, status, why not."""
+def explain(file: Path, patient: str, as_json: bool, cards: Path | None) -> None:
+    """Explain the answer to FILE: a hook request, a FHIR Bundle, a resource, or a folder of them (*.json, *.ndjson).
+
+    Shows what was delivered, each fact with its value, its references, how it was recognised and what was set aside and
+    why, and each option with its statements. A record that is no hook request is taken for all there is.
+    """
     responder = Responder(_or_exit(load, cards))
-    body = request.read_bytes()
     try:
-        click.echo(
-            explain_text(responder.trace(replace(parse(body, _hook_of(body), home()[1]), today=today())), responder)
-        )
+        call = call_of(file, patient.removeprefix("Patient/"), responder.needs, home()[1])
+        trace = responder.trace(replace(call, today=today()))
     except Refusal as refusal:
         click.echo(json.dumps(outcome(refusal), indent=2), err=True)
         sys.exit(1)
-
-
-def _hook_of(body: bytes):  # type: ignore[no-untyped-def]
-    """The catalogue entry of the hook that a request names; the first one where it names none."""
-    try:
-        raw = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return HOOKS[0]
-    named = raw.get("hook") if isinstance(raw, dict) else None
-    known = [hook for hook in HOOKS if hook.name == named]
-    if not known and isinstance(named, str):
-        raise BadRequest([Problem("$.hook", "a hook that no service answers", " or ".join(one.name for one in HOOKS))])
-    return known[0] if known else HOOKS[0]
+    click.echo(json.dumps(account(trace, responder), indent=1) if as_json else explain_text(trace, responder))
 
 
 @main.group()
