@@ -267,6 +267,36 @@ def test_a_void_or_foreign_copy_of_what_another_patient_has_changes_nothing(
     assert after == before
 
 
+SOMEBODY = {"fullUrl": "urn:uuid:b6b3a3a0-0000-4000-8000-000000000001", "search": {"mode": "include"}}
+#: ways to say that a resource belongs to somebody else
+FOREIGN_OWNERS = (
+    {"subject": {"reference": "Patient/somebody-else"}},
+    {"subject": {"reference": "Patient/somebody-else/_history/3"}},
+    {"subject": {"reference": "https://ehr.example.org/fhir/Patient/somebody-else"}},
+    {"subject": {"reference": SOMEBODY["fullUrl"]}},
+    {"patient": {"reference": "Patient/somebody-else"}},
+)
+
+
+@tries(150)
+@given(one=records, data=st.data())
+def test_a_record_some_of_which_belongs_to_somebody_else_is_read_like_the_rest_of_it(
+    responder: Responder, services: list[dict[str, Any]], one: Record, data: st.DataObject
+) -> None:
+    """However their owner is named, even beside this patient under the other name."""
+    theirs = data.draw(
+        st.lists(st.sampled_from([r for r in one.resources if r["resourceType"] in CLINICAL]), unique_by=id)
+    )
+    owner = data.draw(st.sampled_from(FOREIGN_OWNERS))
+    kept = [resource for resource in one.resources if not any(resource is other for other in theirs)]
+    relabelled = [{**resource, **owner} for resource in theirs]
+    prefetches = [put_in_prefetch(resources, one.patient, services) for resources in (kept, [*kept, *relabelled])]
+    for prefetch in prefetches:
+        somebody = {"resource": {"resourceType": "Patient", "id": "somebody-else"}, **SOMEBODY}
+        prefetch["conditions"]["entry"].append(somebody)
+    assert answer(responder, one.patient, prefetches[1]) == answer(responder, one.patient, prefetches[0])
+
+
 # WHAT DOES NOT COUNT, IN SMALL
 
 

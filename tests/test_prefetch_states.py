@@ -460,6 +460,15 @@ def test_what_is_required_may_come_under_another_name(client: FlaskClient, prefe
     assert options(post(client, prefetch))
 
 
+@pytest.mark.parametrize("key", REQUIRED)
+def test_what_is_required_and_failed_may_come_under_another_name(
+    client: FlaskClient, prefetch: dict[str, Any], key: str
+) -> None:
+    prefetch["renamed"] = prefetch[key]
+    outcome(prefetch, key)
+    assert options(post(client, prefetch))
+
+
 @pytest.mark.parametrize("key", ["medications", "procedures", "allergies"])
 @pytest.mark.parametrize(
     ("more", "whole"),

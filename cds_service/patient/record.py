@@ -42,6 +42,9 @@ class Delivery(Enum):
     ABSENT = "not delivered"
 
 
+_UNANSWERED = (Delivery.ABSENT, Delivery.FAILED)
+
+
 @dataclass(frozen=True)
 class Need:
     """A query that the facts need: its prefetch key, its template, the resource type it brings."""
@@ -111,11 +114,13 @@ def gather(patient: str, prefetch: Mapping[str, Any], needs: tuple[Need, ...], t
 
 def _together(states: list[Delivery], seen: bool) -> Delivery:
     """Several queries for one type: whole only when each that was answered is whole and at least one was; in part when
-    none was and there are resources all the same.
+    none was answered and there are resources all the same.
     """
+    if seen and all(state in _UNANSWERED for state in states):
+        return Delivery.PARTIAL
     answered = [state for state in states if state is not Delivery.ABSENT]
     if not answered:
-        return Delivery.PARTIAL if seen else Delivery.ABSENT
+        return Delivery.ABSENT
     return next((state for state in (Delivery.FAILED, Delivery.PARTIAL) if state in answered), Delivery.WHOLE)
 
 
@@ -167,10 +172,10 @@ class _Gathering:
         return Delivery.WHOLE if self._keep(value, "", key) and kind == "Patient" else Delivery.PARTIAL
 
     def take_unasked(self, value: Any, key: str, needs: tuple[Need, ...]) -> None:
-        """Take in what stands under another key as evidence of the types whose own keys are not all there. It is the
+        """Take in what stands under another key as evidence of the types whose own keys are not all answered. It is the
         answer to a query only where it says so: the patient by id, or a searchset by its own link.
         """
-        open_needs = [need for need in needs if self.record.keys[need.key] is Delivery.ABSENT]
+        open_needs = [need for need in needs if self.record.keys[need.key] in _UNANSWERED]
         if not open_needs:
             return
         wanted = {need.type for need in open_needs}
