@@ -27,6 +27,7 @@ The map, in reading order. A module imports only modules above it; a test keeps 
     patient.dates            dates as records write them
     patient.elements         reaching into raw JSON
     patient.references       where a reference leads
+    patient.answers          which query something says it answers
     patient.versions         older shapes of FHIR in the shape of R4
     patient.record           one patient's resources out of a prefetch
     patient.project          is it FHIR R4, as far as it is read (fhir.resources)

@@ -42,6 +42,7 @@ REQUIRED = ("patient", "conditions")
 #: a patient with stage IV breast cancer, all answers on record and neither medicine, procedure nor allergy
 PATIENT, RECORD = example("VA-01", "mcode")
 EMPTY = {"resourceType": "Bundle", "type": "searchset", "total": 0}
+MINE = {"reference": f"Patient/{PATIENT}"}
 
 State = Callable[[dict[str, Any], str], None]
 
@@ -156,6 +157,14 @@ def patient_without_id(prefetch: dict[str, Any], key: str) -> None:
     add(prefetch, key, {"resourceType": "Patient", "gender": "female"})
 
 
+def another_search(prefetch: dict[str, Any], key: str) -> None:
+    """The client mixed its keys up: this is the answer to some other query."""
+    kind = "Procedure" if key != "procedures" else "AllergyIntolerance"
+    owner = "patient" if kind == "AllergyIntolerance" else "subject"
+    resource = {"resourceType": kind, "id": "1", owner: MINE, "status": "completed", "code": {"text": "other"}}
+    prefetch[key] = {"resourceType": "Bundle", "type": "searchset", "entry": [{"resource": resource}]}
+
+
 def add(prefetch: dict[str, Any], key: str, resource: Resource, **more: Any) -> None:
     wrap(prefetch, key)["entry"].append({"resource": resource, **more})
 
@@ -165,7 +174,7 @@ NOT_DELIVERED: list[State] = [absent, outcome, bare_string, bare_list, bare_obje
 IN_PART: list[State] = [
     next_link, larger_total, outcome_entry, broken_entries, broken_entry, entry_without_type, warning_that_hides,
     outcome_without_issue, next_link_though_the_total_is_there, list_of_resources, nested_too_deep, nested_in_part,
-    patient_without_id,
+    patient_without_id, another_search,
 ]  # fmt: skip
 #: facts for which nothing on record means 'none', and the queries that would hold it
 NONE_BY_SILENCE = {
@@ -315,7 +324,7 @@ def test_allergies_that_were_not_delivered_whole_leave_no_drug_supported(
     assert {listed[drug] for drug in ("tamoxifen", "letrozole", "denosumab")} == {"needs-data"}
 
 
-@states([one for one in IN_PART if one not in (broken_entries, nested_too_deep)])
+@states([one for one in IN_PART if one not in (broken_entries, nested_too_deep, another_search)])
 def test_conditions_in_part_still_open_the_gate_and_leave_symptoms_unknown(
     client: FlaskClient, prefetch: dict[str, Any], state: State
 ) -> None:
@@ -524,6 +533,17 @@ def test_ids_that_are_numbers_are_read_by_their_digits(client: FlaskClient, serv
     assert facts(answer)["sex"] == {**facts(answer)["sex"], "value": "female", "references": ["Patient/4711"]}
 
 
+def test_resources_without_an_id_or_a_url_are_told_apart_by_what_they_say(
+    client: FlaskClient, services: list[dict[str, Any]]
+) -> None:
+    resources = [{name: value for name, value in one.items() if name != "id"} for one in RECORD[1:]]
+    usual = post(client, put_in_prefetch(RECORD, PATIENT, services))
+    for order in (resources, resources[::-1]):
+        answer = post(client, put_in_prefetch([RECORD[0], *order], PATIENT, services))
+        assert statuses(answer) == statuses(usual)
+        assert len(set(references(answer))) > 3
+
+
 def test_resources_without_an_id_are_evidence_of_their_own(client: FlaskClient, services: list[dict[str, Any]]) -> None:
     """They are told apart by the URLs of their entries."""
     resources = [{name: value for name, value in one.items() if name != "id"} for one in RECORD[1:]]
@@ -628,7 +648,6 @@ def test_a_resource_that_does_not_name_the_patient_is_never_used(
     assert post(client, put_in_prefetch(resources, PATIENT, services))["cards"] == []
 
 
-MINE = {"reference": f"Patient/{PATIENT}"}
 THEIRS = {"reference": "Patient/somebody-else"}
 FOREIGN: dict[str, Resource] = {
     "by another subject": {"subject": THEIRS},
@@ -657,7 +676,7 @@ def test_nothing_of_another_patient_is_used_however_it_is_referred_to(
     key = {"Condition": "conditions", "Observation": "laboratory"}.get(kind, "medications")
     for number, whose in ((1, "somebody-else"), (3, "somebody-else"), (3, PATIENT)):
         url = f"urn:uuid:{str(number) * 8}-{str(number) * 4}-4{str(number) * 3}-8{str(number) * 3}-{str(number) * 12}"
-        add(prefetch, key, {"resourceType": "Patient", "id": whose}, fullUrl=url)
+        add(prefetch, key, {"resourceType": "Patient", "id": whose}, fullUrl=url, search={"mode": "include"})
     before = facts(post(client, prefetch))
     drug = {"coding": [{"system": "http://www.nlm.nih.gov/research/umls/rxnorm", "code": "72965"}]}
     said = {

@@ -11,7 +11,6 @@ from cds_service.hooks.respond import OVER, Responder, Trace
 from cds_service.hooks.wording import opens, why
 from cds_service.kleene import TRUE, UNKNOWN, Truth
 from cds_service.model import Fact, FactDefinition, Option, Position, Statement, Status, Verdict
-from cds_service.patient.record import PATIENT
 
 Account = dict[str, Any]
 
@@ -51,7 +50,7 @@ def _record(trace: Trace, responder: Responder) -> Account:
         "keys": [
             {
                 "key": need.key,
-                "query": need.template.replace(PATIENT, record.patient),
+                "query": need.query(record.patient),
                 "state": record.keys[need.key].value,
             }
             for need in responder.needs

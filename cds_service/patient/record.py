@@ -10,11 +10,12 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from hashlib import blake2b
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
 
 import orjson
 
+from cds_service.patient.answers import answers
 from cds_service.patient.elements import identifier, objects, one_or_more, word
 from cds_service.patient.references import References, contained, local, name_of
 from cds_service.patient.versions import TYPES, as_r4
@@ -29,8 +30,8 @@ _DEPTH = 4
 #: issues of a search (http://hl7.org/fhir/R4/valueset-issue-type.html) that say nothing of results being left out
 _HARMLESS = {"informational", "not-found", "not-supported", "processing"}
 _NUMBER = re.compile(r"[0-9]{1,18}")
-#: parameters of a search that choose no resources (http://hl7.org/fhir/R4/search.html#return)
-_FREE = {"_count", "_format", "_pretty", "_sort", "_total", "_include", "_revinclude"}
+#: types that went by another name before R4
+_CALLED = {"MedicationOrder": "MedicationRequest"}
 
 
 class Delivery(Enum):
@@ -53,6 +54,10 @@ class Need:
     template: str
     type: str
     required: bool
+
+    def query(self, patient: str) -> str:
+        """The query for one patient."""
+        return self.template.replace(PATIENT, patient)
 
 
 @dataclass
@@ -102,7 +107,7 @@ def gather(patient: str, prefetch: Mapping[str, Any], needs: tuple[Need, ...], t
     gathering = _Gathering(record)
     for need in needs:
         asked = need.key in prefetch
-        record.keys[need.key] = gathering.take(prefetch[need.key], need.key) if asked else Delivery.ABSENT
+        record.keys[need.key] = gathering.take_asked(prefetch[need.key], need) if asked else Delivery.ABSENT
     for key in sorted(prefetch.keys() - record.keys.keys()):
         gathering.take_unasked(prefetch[key], key, needs)
     for kind in dict.fromkeys(need.type for need in needs):
@@ -122,6 +127,26 @@ def _together(states: list[Delivery], seen: bool) -> Delivery:
     if not answered:
         return Delivery.ABSENT
     return next((state for state in (Delivery.FAILED, Delivery.PARTIAL) if state in answered), Delivery.WHOLE)
+
+
+def _kind(resource: Any) -> str:
+    """The type of a resource under the name that R4 gives it."""
+    kind = word(resource.get("resourceType")) if isinstance(resource, dict) else ""
+    return _CALLED.get(kind, kind)
+
+
+def _of_other_types(bundle: Any, kind: str) -> bool:
+    """Whether a searchset has matches, and none of this type."""
+    if not isinstance(bundle, dict) or bundle.get("type") != "searchset":
+        return False
+    other = False
+    for entry in objects(bundle.get("entry")):
+        found, search = _kind(entry.get("resource")), entry.get("search")
+        if found == kind:
+            return False
+        aside = isinstance(search, dict) and search.get("mode") in ("include", "outcome")
+        other = other or not (aside or found in ("OperationOutcome", "Bundle"))
+    return other
 
 
 def _entries(values: Any, depth: int = 0) -> Iterator[dict[str, Any]]:
@@ -152,8 +177,18 @@ class _Gathering:
 
     # KEYS
 
+    def take_asked(self, value: Any, need: Need) -> Delivery:
+        """Take in what stands under a key that was asked for. A search result of other types only answers something
+        else, whatever its key.
+        """
+        state = self.take(value, need.key)
+        if state is Delivery.WHOLE and _of_other_types(value, need.type):
+            self.aside(f"prefetch.{need.key}", f"a search result without any {need.type}: it answers something else")
+            return Delivery.PARTIAL
+        return state
+
     def take(self, value: Any, key: str) -> Delivery:
-        """Take in what stands under a key that was asked for."""
+        """Take in what stands under a key."""
         if value is None:
             return Delivery.WHOLE
         if isinstance(value, list) and any(name_of(one) for one in objects(value)):
@@ -178,12 +213,10 @@ class _Gathering:
         open_needs = [need for need in needs if self.record.keys[need.key] in _UNANSWERED]
         if not open_needs:
             return
-        wanted = {need.type for need in open_needs}
         inside = [entry.get("resource") for entry in _entries((value,))]
         listed = [value, *inside, *(value if isinstance(value, list) else ())]
-        kinds = {one.get("resourceType") for one in listed if isinstance(one, dict)}
-        answered = [need for need in open_needs if _answers(value, need, self.record.patient)]
-        if not answered and not wanted & {_CALLED.get(kind, kind) for kind in kinds if isinstance(kind, str)}:
+        answered = [need for need in open_needs if answers(value, need.query(self.record.patient))]
+        if not answered and not {need.type for need in open_needs} & {_kind(one) for one in listed}:
             return
         state = self.take(value, key)
         for need in answered:
@@ -259,6 +292,8 @@ class _Gathering:
             self.others.add(kind)
             return True
         name = name_of(sent, url)
+        if not identifier(sent) and not word(url):
+            name = f"{name} ({_digest(sent)})"  # two of them are two, in whatever order they come
         resource, fault = as_r4(sent, kind)
         kind = resource["resourceType"]
         if kind in _SHARED:
@@ -309,43 +344,6 @@ class _Gathering:
         record.set_aside = sorted(set(record.set_aside))
 
 
-#: types that went by another name before R4
-_CALLED = {"MedicationOrder": "MedicationRequest"}
-
-
-def _answers(value: Any, need: Need, patient: str) -> bool:
-    """Whether something says by itself that it answers a query: the patient by id, or a search by its own link."""
-    if not isinstance(value, dict):
-        return False
-    if need.type == "Patient" and value.get("resourceType") == "Patient":
-        return identifier(value) == patient
-    links = [link.get("url") for link in objects(value.get("link")) if link.get("relation") == "self"]
-    return "?" in need.template and any(isinstance(url, str) and _brings(url, need, patient) for url in links)
-
-
-def _brings(url: str, need: Need, patient: str) -> bool:
-    """Whether a search brings all that a query asks for: the same type and patient, and no parameter that narrows it
-    other than those of the query.
-    """
-    try:
-        parts = urlsplit(url)
-        given = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=True)
-    except ValueError:
-        return False
-    asked = dict(parse_qsl(need.template.partition("?")[2].replace(PATIENT, patient)))
-    if parts.path.rpartition("/")[2] != need.type or asked.get("patient") != patient:
-        return False
-    narrowing = {}
-    for name, text in given:
-        if name in narrowing:
-            return False
-        if name not in _FREE:
-            narrowing["patient" if name == "subject" else name] = text
-    whose = narrowing.pop("patient", "")
-    wide = all(set(asked.get(name, "").split(",")) <= set(text.split(",")) for name, text in narrowing.items())
-    return (local(whose) or f"Patient/{whose}") == f"Patient/{patient}" and wide
-
-
 def _keep_newer(found: dict[str, dict[str, Any]], reference: str, resource: dict[str, Any]) -> None:
     """Of resources that go by the same name, the same one is kept in whatever order they come."""
     known = found.get(reference)
@@ -360,8 +358,16 @@ def _version(resource: dict[str, Any]) -> tuple[str, int, bytes]:
     meta = resource.get("meta")
     updated, version = (meta.get("lastUpdated"), meta.get("versionId")) if isinstance(meta, dict) else (None, None)
     number = int(version) if isinstance(version, str) and _NUMBER.fullmatch(version) else -1
+    return (updated if isinstance(updated, str) else "", number, _content(resource))
+
+
+def _content(resource: dict[str, Any]) -> bytes:
     try:
-        content = orjson.dumps(resource, option=orjson.OPT_SORT_KEYS)
+        return orjson.dumps(resource, option=orjson.OPT_SORT_KEYS)
     except orjson.JSONEncodeError:  # nested deeper than orjson writes: unreadable later on, whichever is kept
-        content = b""
-    return (updated if isinstance(updated, str) else "", number, content)
+        return b""
+
+
+def _digest(resource: dict[str, Any]) -> str:
+    """A short name for content that has no other."""
+    return blake2b(_content(resource), digest_size=4).hexdigest()
