@@ -47,6 +47,7 @@ The map, in reading order. A module imports only modules above it; a test keeps 
     patient.brca             inherited mutations
     patient.establish        from a record to facts
     patient.queries          the FHIR queries that the facts need
+    patient.pages            what a FHIR server answers to one query, page by page
 
     hooks.catalogue          the hooks this service answers
     hooks.request            a call, validated
@@ -58,9 +59,11 @@ The map, in reading order. A module imports only modules above it; a test keeps 
     hooks.cards              cards: text and extension from the same verdicts
     hooks.respond            the program in one function
 
-    edge.settings            what a site sets
+    edge.urls                URLs of other machines, read and compared
     edge.outbound            one bounded, guarded GET
     edge.clock               which day it is
+    edge.settings            what a site sets
+    edge.fetch               the client's FHIR server as second door
     edge.outcome             refusals as OperationOutcomes
     edge.tables              the tables of the store
     edge.migrate             their schema, brought up to date (migrations/ holds alembic's steps)

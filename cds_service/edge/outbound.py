@@ -6,7 +6,6 @@ address, no header, no byte of an answer.
 """
 
 import logging
-import re
 import socket
 import ssl
 import time
@@ -16,15 +15,16 @@ from dataclasses import dataclass
 from functools import cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult
 
 import httpcore
+
+from cds_service.edge import urls
 
 # At DEBUG httpcore writes out the headers of an answer, which may repeat a token or name a patient.
 logging.getLogger("httpcore").setLevel(logging.INFO)
 
 _TOO_SLOW = "it did not answer in time"
-_PRINTABLE = re.compile(r"[\x21-\x5b\x5d-\x7e]+")  # no space, no control character, no backslash
 #: what `private` opens; never link-local addresses, where clouds keep the credentials of a machine
 _PRIVATE = [
     ip_network(one)
@@ -46,11 +46,13 @@ _resolver = ThreadPoolExecutor(max_workers=8, thread_name_prefix="resolver")
 
 
 class Unreachable(Exception):
-    """The GET failed. `reason` is a fixed phrase (at most with a status or a limit in it) and may be shown."""
+    """The GET failed. `reason` is a fixed phrase (at most with a status or a limit in it) and may be shown; `status` is
+    the HTTP status where one came, else 0.
+    """
 
-    def __init__(self, reason: str):
+    def __init__(self, reason: str, status: int = 0):
         super().__init__(reason)
-        self.reason = reason
+        self.reason, self.status = reason, status
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def get(url: str, *, headers: Mapping[str, str], limits: Limits, reach: Reach = 
     """The body of a 200. Raises Unreachable for anything else, at the latest after `limits.seconds`."""
     until = time.monotonic() + limits.seconds
     parts = _checked(url, reach)
-    origin = httpcore.Origin(parts.scheme.encode(), (parts.hostname or "").encode(), _port(parts))
+    origin = httpcore.Origin(parts.scheme.encode(), (parts.hostname or "").encode(), urls.port(parts))
     target = httpcore.URL(scheme=origin.scheme, host=origin.host, port=origin.port, target=_target(parts))
     own = {"Host": parts.netloc, "Accept-Encoding": "identity", "Connection": "close"}
     asked = httpcore.HTTPConnection(
@@ -95,25 +97,14 @@ def get(url: str, *, headers: Mapping[str, str], limits: Limits, reach: Reach = 
 
 
 def _checked(url: str, reach: Reach) -> SplitResult:
-    """The parts of a URL that may be asked: one parser for the check and for the request."""
-    if not _PRINTABLE.fullmatch(url):
-        raise Unreachable("its URL holds characters that no URL has")
+    """The parts of a URL that may be asked: the request is made of the parts that were checked."""
     try:
-        parts = urlsplit(url)
-        _port(parts)
-    except ValueError:
-        raise Unreachable("its URL cannot be read") from None
-    if parts.scheme not in ("https", "http") or not parts.hostname or "%" in parts.netloc:
-        raise Unreachable("its URL is none of https")
+        parts = urls.read(url)
+    except urls.BadUrl as bad:
+        raise Unreachable(str(bad)) from None
     if parts.scheme == "http" and not reach.http:
         raise Unreachable("its URL is not https")
-    if "@" in parts.netloc:
-        raise Unreachable("its URL names a user")
     return parts
-
-
-def _port(parts: SplitResult) -> int:
-    return parts.port or (443 if parts.scheme == "https" else 80)
 
 
 def _target(parts: SplitResult) -> bytes:
@@ -130,7 +121,7 @@ def _body(response: httpcore.Response, most: int) -> bytes:
     if 300 <= response.status < 400:
         raise Unreachable("it answered with a redirect, which is not followed")
     if response.status != 200:
-        raise Unreachable(f"it answered with status {response.status}")
+        raise Unreachable(f"it answered with status {response.status}", response.status)
     if any(name.lower() == b"content-encoding" and value.lower() != b"identity" for name, value in response.headers):
         raise Unreachable("its answer is compressed, which was not asked for")
     body = bytearray()
@@ -152,16 +143,11 @@ class _Backend(httpcore.NetworkBackend):
     ) -> httpcore.NetworkStream:
         """To the first address that answers. What was checked is what is connected to: the name is not asked again."""
         for family, address in _addresses(host, port, self._until, self._reach):
-            left = _left(self._until)
-            one = socket.socket(family, socket.SOCK_STREAM)
+            seconds = min(_left(self._until), self._connect)
             try:
-                one.settimeout(min(left, self._connect))
-                one.connect(address)
+                return _Stream(_connected(family, address, seconds), self._until)
             except OSError:
-                one.close()
                 continue
-            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return _Stream(one, self._until)
         raise httpcore.ConnectError
 
 
@@ -207,6 +193,18 @@ class _Stream(httpcore.NetworkStream):
         except OSError:
             self.close()
             raise Unreachable("no secure connection could be made") from None
+
+
+def _connected(family: socket.AddressFamily, address: Any, seconds: float) -> socket.socket:
+    one = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        one.settimeout(seconds)
+        one.connect(address)
+        one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    except OSError:
+        one.close()
+        raise
+    return one
 
 
 def _left(until: float) -> float:

@@ -3,11 +3,14 @@
 import os
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
+
+from cds_service.edge import urls
 
 
 def _own_database() -> str:
@@ -15,6 +18,37 @@ def _own_database() -> str:
     folder = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
     home = Path(folder) if folder else Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state") / "cds-service"
     return f"sqlite:///{home.expanduser() / 'cds-service.db'}"
+
+
+class FhirServer(BaseModel):
+    """A FHIR server that calls may name: `base` as they write it in fhirServer, and what else it needs to be asked.
+
+    `private` allows an address that is not global (a hospital's own network, loopback), `http` a base without TLS,
+    `open` asking without an access token where a call brings none.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    base: str
+    private: bool = False
+    http: bool = False
+    open: bool = False
+
+    @field_validator("base")
+    @classmethod
+    def _one_form(cls, value: str) -> str:
+        return urls.base(value)
+
+    @model_validator(mode="after")
+    def _http_on_purpose(self) -> "FhirServer":
+        if self.base.startswith("http:") and not self.http:
+            raise ValueError("without TLS tokens and records travel in the clear: say `http: true` if you mean it")
+        return self
+
+
+def _bare(value: Any) -> Any:
+    """A base URL alone stands for a server without any leave."""
+    return {"base": value} if isinstance(value, str) else value
 
 
 class Settings(BaseSettings):
@@ -34,6 +68,17 @@ class Settings(BaseSettings):
     feedback_comments: bool = Field(
         default=False,
         description="Keep the comments of feedback. They are free text of clinicians and may name the patient.",
+    )
+
+    fhir_servers: tuple[Annotated[FhirServer, BeforeValidator(_bare)], ...] = Field(
+        default=(), description="FHIR servers that may be asked for what a call does not bring. None unless listed."
+    )
+    fhir_seconds: float = Field(default=3.0, gt=0, le=60, description="Longest wait for a FHIR server in one call.")
+    fhir_bytes: int = Field(default=8 * 1024 * 1024, gt=0, description="Most bytes of one query, all its pages.")
+    fhir_pages: int = Field(default=50, gt=0, description="Most pages of one query.")
+    fhir_queries: int = Field(default=16, gt=0, description="Most queries of a process at the same time.")
+    fhir_calls: int = Field(
+        default=3, gt=0, description="Most calls that wait for FHIR servers at the same time: fewer than threads."
     )
 
     @field_validator("database")

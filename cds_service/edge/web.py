@@ -9,6 +9,7 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from cds_service.edge.clock import today
+from cds_service.edge.fetch import Door
 from cds_service.edge.outcome import outcome
 from cds_service.edge.recorder import Recorder
 from cds_service.edge.settings import Settings, settings
@@ -40,6 +41,7 @@ def create_app(cards: Path | None = None, site: Settings | None = None) -> Flask
     store = Store(site.database, site.feedback_comments)
     app.extensions["store"] = store
     recorder = Recorder(store, places(knowledge))
+    door = Door(site)
     offered = orjson.dumps(discovery(knowledge))
     warm_up()
 
@@ -50,7 +52,7 @@ def create_app(cards: Path | None = None, site: Settings | None = None) -> Flask
     @app.post("/cds-services/<service>")
     def call(service: str) -> Response:
         hook = _hook(service)
-        answer = responder.respond(replace(parse(_body(), hook, schemas), today=today()))
+        answer = responder.respond(replace(parse(_body(), hook, schemas), today=today()), door)
         recorder.see(answer["cards"])
         return _json(orjson.dumps(answer))
 

@@ -92,8 +92,6 @@ def read(raw: Any, hook: Hook, schemas: Path) -> HookCall:
             problems += faults(raw["context"], hook.context, schemas, "$.context")
     if problems:
         raise BadRequest(problems)
-    authorization = raw.get("fhirAuthorization")
-    token = authorization.get("access_token") if isinstance(authorization, dict) else None
     return HookCall(
         hook=hook,
         instance=raw["hookInstance"],
@@ -101,8 +99,17 @@ def read(raw: Any, hook: Hook, schemas: Path) -> HookCall:
         context=raw["context"],
         prefetch=raw.get("prefetch", {}),
         fhir_server=raw.get("fhirServer", ""),
-        token=token if isinstance(token, str) else "",
+        token=_token(raw.get("fhirAuthorization")),
     )
+
+
+def _token(authorization: Any) -> str:
+    """The access token of a call; '' where there is none, or one that has expired already."""
+    if not isinstance(authorization, dict):
+        return ""
+    token, lives = authorization.get("access_token"), authorization.get("expires_in")
+    expired = isinstance(lives, int | float) and lives <= 0
+    return token.strip() if isinstance(token, str) and not expired else ""
 
 
 @cache

@@ -1,6 +1,6 @@
 """The program in one function: a hook call in, cited cards out. Pure but for `fetch`, the only door outside."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,18 +12,31 @@ from cds_service.kleene import FALSE, TRUE, Truth
 from cds_service.knowledge.knowledge import Knowledge
 from cds_service.model import Atom, Fact, Open, Verdict
 from cds_service.patient.establish import Reader, truths
+from cds_service.patient.pages import joined, next_link
 from cds_service.patient.queries import queries
-from cds_service.patient.record import Delivery, Need, Record, gather
+from cds_service.patient.record import Delivery, Need, NotHad, Record, gather
 
 #: the gate's word for stage IV disease whose breast cancer is marked as inactive, in remission or resolved
 OVER = "over"
-#: asks the client's FHIR server for a query that was not prefetched; None means that it cannot be had
-Fetch = Callable[[HookCall, Need], Any]
 
 
-def closed(call: HookCall, need: Need) -> None:
+@dataclass(frozen=True)
+class Wanted:
+    """What a call lacks: the answer to a query or, where the answer ends with the link `onward`, what follows it."""
+
+    need: Need
+    onward: str = ""
+
+
+#: the pages of one answer, or why they are not to be had
+Found = tuple[Any, ...] | NotHad
+#: asks the FHIR server that a call names for what the call lacks, by prefetch key
+Fetch = Callable[[HookCall, Sequence[Wanted]], Mapping[str, Found]]
+
+
+def closed(call: HookCall, wanted: Sequence[Wanted]) -> Mapping[str, Found]:
     """The door that stays shut: nothing is fetched."""
-    return
+    return {}
 
 
 @dataclass(frozen=True)
@@ -68,23 +81,44 @@ class Responder:
         return Trace(record, facts, known, _gate(facts, advice), advice.verdicts)
 
     def _gather(self, call: HookCall, fetch: Fetch) -> Record:
-        prefetch = dict(call.prefetch)
-        for need in self.needs:
-            if need.key not in prefetch:
-                found = fetch(call, need)
-                if found is not None:
-                    prefetch[need.key] = found
+        prefetch, cut_short = _filled(call, self.needs, fetch)
         record = gather(call.patient, prefetch, self.needs, call.today)
+        record.set_aside += cut_short
         lacking = [
-            Problem(
-                f"$.prefetch.{need.key}", state.value, f"the result of {need.template}, or null where there is none"
-            )
+            _problem(need, state, prefetch.get(need.key))
             for need in self.needs
             if need.required and (state := record.delivery[need.type]) in (Delivery.ABSENT, Delivery.FAILED)
         ]
         if lacking:
             raise MissingData(lacking)
         return record
+
+
+def _filled(
+    call: HookCall, needs: Sequence[Need], fetch: Fetch
+) -> tuple[dict[str, Any | NotHad], list[tuple[str, str]]]:
+    """The prefetch with what could be fetched, and the answers in it whose further pages could not."""
+    prefetch, cut_short = dict(call.prefetch), []
+    wanted = [
+        Wanted(need, onward)
+        for need in needs
+        if (onward := next_link(prefetch.get(need.key))) or need.key not in prefetch
+    ]
+    found = fetch(call, wanted) if wanted and call.fhir_server else {}
+    for one in wanted:
+        key, answer = one.need.key, found.get(one.need.key)
+        if isinstance(answer, tuple):
+            prefetch[key] = joined((prefetch[key], *answer) if one.onward else answer)
+        elif answer is not None and one.onward:
+            cut_short.append((f"prefetch.{key}", answer.reason))
+        elif answer is not None:
+            prefetch[key] = answer
+    return prefetch, cut_short
+
+
+def _problem(need: Need, state: Delivery, value: Any) -> Problem:
+    found = f"not delivered; {value.reason}" if isinstance(value, NotHad) else state.value
+    return Problem(f"$.prefetch.{need.key}", found, f"the result of {need.template}, or null where there is none")
 
 
 def _gate(facts: Mapping[str, Fact], advice: Advice) -> str:

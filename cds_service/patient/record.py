@@ -34,6 +34,16 @@ _NUMBER = re.compile(r"[0-9]{1,18}")
 _CALLED = {"MedicationOrder": "MedicationRequest"}
 
 
+@dataclass(frozen=True)
+class NotHad:
+    """Stands for the answer to a query that is not to be had. `reason` is a fixed phrase; `tried` tells a look that
+    failed from one that nobody could take.
+    """
+
+    reason: str
+    tried: bool = True
+
+
 class Delivery(Enum):
     """What became of a query."""
 
@@ -191,6 +201,9 @@ class _Gathering:
         """Take in what stands under a key."""
         if value is None:
             return Delivery.WHOLE
+        if isinstance(value, NotHad):
+            self.aside(f"prefetch.{key}", value.reason)
+            return Delivery.FAILED if value.tried else Delivery.ABSENT
         if isinstance(value, list) and any(name_of(one) for one in objects(value)):
             self.aside(f"prefetch.{key}", "a list where a Bundle is expected: not known to be all there is")
             self._take_bundle({"entry": [{"resource": one} for one in value]}, key, 0)
