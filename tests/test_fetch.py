@@ -555,7 +555,9 @@ def test_no_server_is_asked_unless_the_site_lists_it(
     assert set(found) == set(REQUIRED)
     for diagnostics in found.values():
         assert "fhirServer is not one that this site allows" in diagnostics
-    answered(client, calling(server, without(prefetch, "procedures")))
+    for key in ("procedures", "medication-statements"):
+        left_out = without(prefetch, key)
+        assert answered(client, calling(server, left_out)) == answered(client, patient_view(PATIENT, left_out))
     assert server.asked == []
 
 
