@@ -22,6 +22,7 @@ from typing import Any
 
 import pytest
 from fhir_server import TOKEN, Fault, FhirServer, body, late, raw, resources_of, status
+from flask import Flask
 from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -90,16 +91,32 @@ def site(base: str, **more: Any) -> Settings:
     return Settings(fhir_servers=(Listed(base=base, private=True, http=True),), **{"fhir_seconds": 30, **more})
 
 
+_APPS: list[Flask] = []
+
+
+def served(settings: Settings) -> Flask:
+    """The web application of a site."""
+    _APPS.append(create_app(site=settings))
+    return _APPS[-1]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def stores_are_closed() -> Iterator[None]:
+    yield
+    for app in _APPS:
+        app.extensions["store"].close()
+
+
 @pytest.fixture(scope="module")
 def patient_site(running: FhirServer) -> FlaskClient:
     """A site that can wait: what these tests expect to succeed does not fail because the machine is busy."""
-    return create_app(site=site(running.base)).test_client()
+    return served(site(running.base)).test_client()
 
 
 @pytest.fixture(scope="module")
 def hurried_site(running: FhirServer) -> FlaskClient:
     """A site that waits a second."""
-    return create_app(site=site(running.base, fhir_seconds=1, fhir_bytes=200_000, fhir_pages=5)).test_client()
+    return served(site(running.base, fhir_seconds=1, fhir_bytes=200_000, fhir_pages=5)).test_client()
 
 
 def calling(
@@ -541,7 +558,7 @@ def test_slow_queries_wait_together_and_not_one_after_the_other(hurried_site: Fl
 def test_a_server_that_is_down_is_a_reason(prefetch: Prefetch) -> None:
     with FhirServer() as gone:
         pass
-    there = create_app(site=site(gone.base)).test_client()
+    there = served(site(gone.base)).test_client()
     assert "no connection could be made" in refused(there, calling(gone))["conditions"]
 
 
@@ -616,7 +633,7 @@ def test_a_server_that_only_looks_like_a_listed_one_is_not_asked(
 def test_a_listed_server_is_known_in_every_spelling_of_its_base(
     server: FhirServer, all_prefetched: bytes, spelling: str
 ) -> None:
-    there = create_app(site=site(f"http://Localhost:{server.port}/fhir/")).test_client()
+    there = served(site(f"http://Localhost:{server.port}/fhir/")).test_client()
     assert answered(there, calling(spelling.format(server.port))) == all_prefetched
 
 
@@ -631,7 +648,7 @@ def test_a_listed_server_at_a_private_address_needs_the_leave_of_the_site(
     """Whatever it is called by."""
     for host in ("127.0.0.1", "localhost", "127.1"):
         base = f"http://{host}:{server.port}/fhir"
-        strict = create_app(site=Settings(fhir_servers=(Listed(base=base, http=True),))).test_client()
+        strict = served(Settings(fhir_servers=(Listed(base=base, http=True),))).test_client()
         assert "its address is not one that may be asked" in refused(strict, calling(base))["conditions"]
     assert server.asked == []
 
@@ -639,7 +656,7 @@ def test_a_listed_server_at_a_private_address_needs_the_leave_of_the_site(
 def test_a_listed_name_that_leads_to_a_metadata_service_is_never_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     address = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("169.254.169.254", 443))
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [address])
-    there = create_app(site=site("https://fhir.example/r4")).test_client()
+    there = served(site("https://fhir.example/r4")).test_client()
     assert "its address is not one" in refused(there, calling("https://fhir.example/r4"))["conditions"]
 
 
@@ -665,7 +682,7 @@ def test_a_listed_name_is_resolved_once_for_every_connection(
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     monkeypatch.setattr("socket.socket.connect", connect)
     base = f"http://fhir.example:{server.port}/fhir"
-    there = create_app(site=Settings(fhir_servers=(Listed(base=base, http=True),))).test_client()
+    there = served(Settings(fhir_servers=(Listed(base=base, http=True),))).test_client()
     assert "no connection could be made" in refused(there, calling(base))["conditions"]
     assert set(connected) == {public}
 
@@ -709,7 +726,7 @@ def test_an_open_server_is_asked_without_a_token_where_the_site_says_so(
     """As the public sandbox does it: a fhirServer, and no fhirAuthorization."""
     server.token = ""
     listed = Listed(base=server.base, private=True, http=True, open=True)
-    there = create_app(site=Settings(fhir_servers=(listed,), fhir_seconds=30)).test_client()
+    there = served(Settings(fhir_servers=(listed,), fhir_seconds=30)).test_client()
     assert answered(there, calling(server, token=None)) == all_prefetched
     assert all("Authorization" not in one.headers for one in server.asked)
     answered(there, calling(server))
@@ -758,7 +775,7 @@ def held_until(release: threading.Event) -> Fault:
 
 
 def test_no_more_queries_run_at_once_than_the_site_allows(server: FhirServer, all_prefetched: bytes) -> None:
-    narrow = create_app(site=site(server.base, fhir_queries=2))
+    narrow = served(site(server.base, fhir_queries=2))
     release = threading.Event()
     server.faults = dict.fromkeys(KINDS, held_until(release))
     with ThreadPoolExecutor(3) as pool:
@@ -774,7 +791,7 @@ def test_a_slow_server_holds_up_its_own_calls_only(
     server: FhirServer, prefetch: Prefetch, all_prefetched: bytes
 ) -> None:
     """With every place taken, a further call is told so at once, and what was prefetched is answered as ever."""
-    narrow = create_app(site=site(server.base, fhir_calls=2))
+    narrow = served(site(server.base, fhir_calls=2))
     release = threading.Event()
     server.faults["Condition"] = held_until(release)
     with ThreadPoolExecutor(2) as pool:
