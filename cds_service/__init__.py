@@ -70,6 +70,13 @@ The map, in reading order. A module imports only modules above it; a test keeps 
     edge.store               feedback, listings and used tokens, durably
     edge.recorder            listings to the store, off the way of the answer
     edge.report              feedback counted
+    edge.keys                the public keys of callers, given or fetched
+    edge.callers             whom a site trusts
+    edge.identity            who calls, as a token proves
+    edge.safety              is what a site set safe to start with
+    edge.audit               one line per call for the log
+    edge.guard               what stands around every route
+    edge.openapi             the service in OpenAPI 3.1
     edge.files               records on disk as hook calls
     edge.explain             a trace for a reader, as text and as JSON
     edge.web                 HTTP

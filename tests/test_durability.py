@@ -51,7 +51,7 @@ class Service:
         workers = ["-k", "gthread", "--threads", "4", "--workers", "2", "--bind", f"127.0.0.1:{self.port}"]
         self.master = subprocess.Popen(
             [sys.executable, "-m", "gunicorn", *workers, "--log-level", "critical", "cds_service.edge.wsgi:app"],
-            env={**os.environ, "CDS_DATABASE": url},
+            env={**os.environ, "CDS_DATABASE": url, "CDS_OPEN": "true"},
             cwd=ROOT,
             stderr=subprocess.DEVNULL,
         )

@@ -2,30 +2,38 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import TypeVar
 
 import click
 import waitress
 
+from cds_service.edge.audit import log_to_stderr
 from cds_service.edge.clock import today
 from cds_service.edge.explain import account
 from cds_service.edge.explain import explain as explain_text
 from cds_service.edge.files import call_of
 from cds_service.edge.outcome import outcome
 from cds_service.edge.report import DEFAULT, KEYS, as_csv, as_table, report
+from cds_service.edge.safety import doors, is_loopback
 from cds_service.edge.settings import settings
 from cds_service.edge.store import Store
 from cds_service.edge.web import create_app
-from cds_service.errors import KnowledgeError, Refusal, Unavailable
+from cds_service.errors import ConfigurationError, KnowledgeError, Refusal, Unavailable
 from cds_service.hooks.respond import Responder
 from cds_service.knowledge.coverage import coverage as count
 from cds_service.knowledge.coverage import verify as verify_sources
 from cds_service.knowledge.load import home, load
 
+T = TypeVar("T")
+_NOBODY_KNOWN = (
+    "no trusted callers are set, so only this machine is served. Set CDS_CALLERS and CDS_PUBLIC_URL, "
+    "or, in a sandbox without patients, CDS_OPEN=true."
+)
 _CARDS = click.option(
     "--cards", type=click.Path(exists=True, file_okay=False, path_type=Path), help="The folder of knowledge files."
 )
@@ -43,17 +51,25 @@ def main() -> None:
 @_CARDS
 def serve(host: str, port: int, cards: Path | None) -> None:
     """Serve the hooks, on loopback unless told otherwise."""
-    site = settings()
-    app = _or_exit(lambda folder: create_app(folder, site), cards)
-    if host not in ("127.0.0.1", "::1", "localhost"):
-        click.echo(
-            "Warning: callers are not authenticated; put this behind something that authenticates them.", err=True
-        )
+    site = _or_exit(settings)
+    if not (site.callers or site.open or is_loopback(host)):
+        click.echo(f"Refused to listen on {host}: {_NOBODY_KNOWN}", err=True)
+        sys.exit(1)
+    app = _or_exit(lambda: create_app(cards, site))
+    click.echo(doors(site), err=True)
     problem = app.extensions["store"].problem()
     if problem:
-        click.echo(f"Warning: no feedback is taken (503) until this is mended: {problem}", err=True)
+        lost = "no token passes and no feedback is taken" if site.callers else "no feedback is taken"
+        click.echo(f"Warning: {lost} (503) until this is mended: {problem}", err=True)
+    log_to_stderr()
     server = waitress.create_server(
-        app, host=host, port=port, threads=4, ident=None, max_request_body_size=site.max_body
+        app,
+        host=host,
+        port=port,
+        threads=4,
+        ident=None,
+        max_request_body_size=2 * site.max_body,  # the application refuses with a reason before waitress does without
+        clear_untrusted_proxy_headers=False,  # they are never believed, but they betray a proxy
     )
     shown = f"[{host}]" if ":" in host else host
     click.echo(f"Discovery: http://{shown}:{server.effective_port}/cds-services   (Ctrl-C stops)")
@@ -64,7 +80,7 @@ def serve(host: str, port: int, cards: Path | None) -> None:
 @_CARDS
 def check(cards: Path | None) -> None:
     """Check the knowledge files: schemas, citations, codes, conditions. Lists every problem at once."""
-    knowledge = _or_exit(load, cards)
+    knowledge = _or_exit(lambda: load(cards))
     statements = sum(len(option.statements) for option in knowledge.options.values())
     click.echo(f"Knowledge {knowledge.version} ({knowledge.digest}) is sound:")
     click.echo(
@@ -90,7 +106,7 @@ def explain(file: Path, patient: str, as_json: bool, cards: Path | None) -> None
     Shows what was delivered, each fact with its value, its references, how it was recognised and what was set aside and
     why, and each option with its statements. A record that is no hook request is taken for all there is.
     """
-    responder = Responder(_or_exit(load, cards))
+    responder = Responder(_or_exit(lambda: load(cards)))
     try:
         call = call_of(file, patient.removeprefix("Patient/"), responder.needs, home()[1])
         trace = responder.trace(replace(call, today=today()))
@@ -109,7 +125,7 @@ def sources() -> None:
 @_CARDS
 def coverage(cards: Path | None) -> None:
     """Count how the passages of each source are accounted for; exit 1 if any is left over."""
-    rows = count(_or_exit(load, cards))
+    rows = count(_or_exit(lambda: load(cards)))
     click.echo(f"{'source':16} {'cited':>6} {'not formalised':>15} {'furniture lines':>16} {'left over':>10}")
     for row in rows:
         click.echo(
@@ -127,7 +143,7 @@ def verify(folder: Path, cards: Path | None) -> None:
     """Verify every passage by digest against the documents (*.txt) in FOLDER; exit 1 if one fails or a line is left."""
     documents = {path.name: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.txt"))}
     failed = False
-    for row in verify_sources(_or_exit(load, cards), documents):
+    for row in verify_sources(_or_exit(lambda: load(cards)), documents):
         sound = bool(row.document) and not row.failing and not row.unaccounted
         failed |= not sound
         state = f"{row.document}: {row.found} passages found by digest" if row.document else "no document found"
@@ -179,18 +195,19 @@ def database_upgrade() -> None:
 def _store() -> Iterator[Store]:
     """The site's store, or the reason why it cannot be had, and stop."""
     try:
-        with closing(Store(settings().database)) as store:
+        with closing(Store(_or_exit(settings).database)) as store:
             yield store
     except Unavailable as error:
         raise click.ClickException(str(error)) from None
 
 
-def _or_exit(make, cards: Path | None):  # type: ignore[no-untyped-def]
-    """Load, or show every problem and stop."""
+def _or_exit(make: Callable[[], T]) -> T:
+    """Make it, or show every problem and stop."""
     try:
-        return make(cards)
-    except KnowledgeError as error:
-        click.echo(f"{len(error.problems)} problems in the knowledge:", err=True)
+        return make()
+    except (KnowledgeError, ConfigurationError) as error:
+        kind = "knowledge" if isinstance(error, KnowledgeError) else "settings"
+        click.echo(f"{len(error.problems)} problems in the {kind}:", err=True)
         for problem in error.problems:
             click.echo(f"  {problem}", err=True)
         sys.exit(1)

@@ -1,16 +1,23 @@
 """What a site sets: read once from the environment (`CDS_…`), checked, frozen. Every default is the safe choice."""
 
 import os
+import re
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from cds_service.edge import urls
+from cds_service.errors import ConfigurationError, Problem
+
+#: signatures that a site may accept: asymmetric ones only (CDS Hooks 2.0: never `none`, never HMAC)
+SIGNATURES = ("ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
+_ORIGIN = r"https?://(\[[0-9a-f:]+\]|[a-z0-9.-]+)(:[0-9]{1,5})?"
 
 
 def _own_database() -> str:
@@ -59,6 +66,27 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="CDS_", frozen=True, extra="ignore", hide_input_in_errors=True)
 
     max_body: int = Field(default=16 * 1024 * 1024, gt=0, description="Largest body of a call, in bytes.")
+
+    callers: Path | None = Field(default=None, description="File of the trusted callers (JSON or TOML).")
+    public_url: str = Field(
+        default="",
+        pattern=rf"^({_ORIGIN}(/[A-Za-z0-9._~/-]*[A-Za-z0-9._~-])?)?$",
+        description="URL under which callers reach this service, without /cds-services; tokens must be made out to it.",
+    )
+    token_seconds: int = Field(default=300, gt=0, le=3600, description="Longest life of a token, in seconds.")
+    algorithms: tuple[str, ...] = Field(
+        default=("ES384", "RS384"), min_length=1, description="Signatures accepted of callers that list none."
+    )
+    discovery_open: bool = Field(default=False, description="Answer discovery without a token.")
+    open: bool = Field(
+        default=False, description="Serve whoever can connect, authenticated or not: for a sandbox, never for patients."
+    )
+    production: bool = Field(default=False, description="Refuse to start where something is unsafe for patients.")
+    tls_terminated: bool = Field(default=False, description="Declared: TLS ends in front of this service.")
+    cors_origins: frozenset[str] = Field(
+        default=frozenset(), description="Origins of browser clients, exactly as browsers send them."
+    )
+
     database: str = Field(
         default_factory=_own_database,
         validate_default=True,
@@ -97,7 +125,31 @@ class Settings(BaseSettings):
             raise ValueError("PostgreSQL needs a driver: pip install 'cds-service[postgres]'")
         return value
 
+    @field_validator("algorithms")
+    @classmethod
+    def _asymmetric(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not set(value) <= set(SIGNATURES):
+            raise ValueError(f"only {', '.join(SIGNATURES)}")
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, value: frozenset[str]) -> frozenset[str]:
+        if not all(re.fullmatch(_ORIGIN, origin) for origin in value):
+            raise ValueError("scheme://host[:port] in lower case, without a path; no wildcard")
+        return value
+
 
 def settings() -> Settings:
-    """The settings of the environment. Raises pydantic's ValidationError, which names the variables at fault."""
-    return Settings()
+    """The settings of the environment. Raises ConfigurationError, which names every variable at fault."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise ConfigurationError([_problem(fault) for fault in error.errors(include_input=False)]) from None
+    except SettingsError as error:  # a list or mapping that is no JSON; names its field only
+        raise ConfigurationError([Problem("the environment", str(error), "JSON for lists and mappings")]) from None
+
+
+def _problem(fault: ErrorDetails) -> Problem:
+    field = str(fault["loc"][0]) if fault["loc"] else "…"
+    return Problem(f"CDS_{field.upper()}", "a value that does not fit", fault["msg"])

@@ -1,20 +1,26 @@
-"""The service over HTTP: routes around `respond` and the store, errors that say what to do. Logs no patient."""
+"""The service over HTTP: its routes around `respond` and the store. What stands around them: guard.py, outcome.py."""
 
-import logging
+import time
+from collections.abc import Callable
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import orjson
-from flask import Flask, Response, request
-from werkzeug.exceptions import HTTPException
+from flask import Flask, Response, g, request
 
+from cds_service.edge.callers import Callers, read_callers
 from cds_service.edge.clock import today
 from cds_service.edge.fetch import Door
-from cds_service.edge.outcome import outcome
+from cds_service.edge.guard import guard
+from cds_service.edge.identity import Identity
+from cds_service.edge.openapi import openapi
+from cds_service.edge.outcome import answer_refusals
 from cds_service.edge.recorder import Recorder
+from cds_service.edge.safety import unsafe
 from cds_service.edge.settings import Settings, settings
 from cds_service.edge.store import Origin, Store
-from cds_service.errors import BadRequest, NotJson, Problem, Refusal, TooLarge, UnknownService
+from cds_service.errors import ConfigurationError, NotJson, Problem, UnknownService
 from cds_service.hooks.catalogue import HOOKS, Hook, by_service
 from cds_service.hooks.discovery import discovery
 from cds_service.hooks.feedback import parse_feedback
@@ -24,26 +30,36 @@ from cds_service.hooks.respond import Responder
 from cds_service.knowledge.load import home, load
 from cds_service.patient.project import warm_up
 
-_log = logging.getLogger("cds_service")
 
-
-def create_app(cards: Path | None = None, site: Settings | None = None) -> Flask:
+def create_app(
+    cards: Path | None = None, site: Settings | None = None, clock: Callable[[], float] = time.time
+) -> Flask:
     """The Flask application, knowledge loaded and models warm; `site` is the environment's settings unless given.
 
-    Raises KnowledgeError when knowledge is not sound.
+    `clock` gives seconds since 1970. Raises KnowledgeError when knowledge is not sound and ConfigurationError when the
+    settings are not, or not safe.
     """
     site = site or settings()
-    app = Flask(__name__)
-    app.config["MAX_CONTENT_LENGTH"] = site.max_body
-    knowledge = load(cards)
     schemas = home()[1]
-    responder = Responder(knowledge)
+    callers = _callers(site, schemas)
+    app = Flask(__name__, static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = site.max_body
+    app.url_map.merge_slashes = False  # another path is another path, not a redirect
     store = Store(site.database, site.feedback_comments)
     app.extensions["store"] = store
+    answer_refusals(app)
+    guard(app, site, Identity(callers, site.token_seconds, store, clock) if callers else None)
+    knowledge = load(cards)
+    responder = Responder(knowledge)
     recorder = Recorder(store, places(knowledge))
     door = Door(site)
     offered = orjson.dumps(discovery(knowledge))
+    described = orjson.dumps(openapi(schemas, version("cds-service"), site.public_url, bool(callers)))
     warm_up()
+
+    @app.get("/openapi.json")
+    def description() -> Response:
+        return _json(described)
 
     @app.get("/cds-services")
     def services() -> Response:
@@ -54,33 +70,26 @@ def create_app(cards: Path | None = None, site: Settings | None = None) -> Flask
         hook = _hook(service)
         answer = responder.respond(replace(parse(_body(), hook, schemas), today=today()), door)
         recorder.see(answer["cards"])
+        g.cards = len(answer["cards"])
         return _json(orjson.dumps(answer))
 
     @app.post("/cds-services/<service>/feedback")
     def feedback(service: str) -> Response:
         """Answered when it is stored; the answer is the same whether it was stored before or now."""
         hook = _hook(service)
-        store.keep(Origin(hook.service), parse_feedback(_body(), schemas))
+        store.keep(Origin(hook.service, g.caller.issuer, g.caller.tenant), parse_feedback(_body(), schemas))
         return _json(b"{}")
 
-    @app.errorhandler(Refusal)
-    def refused(refusal: Refusal) -> Response:
-        return _json(orjson.dumps(outcome(refusal)), refusal.status)
-
-    @app.errorhandler(HTTPException)
-    def failed(error: HTTPException) -> Response:
-        return _plain_failure(error, site)
-
-    @app.errorhandler(Exception)
-    def broken(error: Exception) -> Response:
-        """A fault of ours: its place goes to the log, its text (which may repeat the call) goes nowhere."""
-        _log.error("internal error %s at %s", type(error).__name__, _place(error))
-        problem = Problem("the service", "an internal error", "an answer; it was logged, please report it")
-        failure = Refusal([problem])
-        failure.issue = "exception"
-        return _json(orjson.dumps(outcome(failure)), 500)
-
     return app
+
+
+def _callers(site: Settings, schemas: Path) -> Callers:
+    """The trusted callers of a site that is safe to serve."""
+    callers = read_callers(site.callers, schemas, site.algorithms) if site.callers else {}
+    problems = unsafe(site, callers)
+    if problems:
+        raise ConfigurationError(problems)
+    return callers
 
 
 def _hook(service: str) -> Hook:
@@ -100,34 +109,5 @@ def _body() -> bytes:
     return request.get_data(cache=False)
 
 
-def _plain_failure(error: HTTPException, site: Settings) -> Response:
-    """Flask's own refusals (404, 405, 413, 400 of a cut body) as OperationOutcomes."""
-    status = error.code or 500
-    refusal: Refusal = BadRequest([Problem("the request", error.name.lower(), _remedy(status))])
-    if status == 413:
-        refusal = TooLarge([Problem("the body", f"more than {site.max_body} bytes", "a smaller body")])
-    elif status in (404, 405):
-        refusal.issue = "not-found" if status == 404 else "not-supported"
-    answer = _json(orjson.dumps(outcome(refusal)), status)
-    allowed = getattr(error, "valid_methods", None)
-    if allowed:
-        answer.headers["Allow"] = ", ".join(sorted(allowed))
-    return answer
-
-
-def _remedy(status: int) -> str:
-    return {
-        404: "GET /cds-services, POST /cds-services/{id} or POST /cds-services/{id}/feedback",
-        405: "GET /cds-services, POST /cds-services/{id} or POST /cds-services/{id}/feedback",
-    }.get(status, "a request as CDS Hooks 2.0 describes it")
-
-
-def _place(error: Exception) -> str:
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else "unknown"
-
-
-def _json(body: bytes, status: int = 200) -> Response:
-    return Response(body, status, content_type="application/json")
+def _json(body: bytes) -> Response:
+    return Response(body, content_type="application/json")
