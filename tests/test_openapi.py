@@ -29,7 +29,7 @@ EXPECTED = {
     ],
 }
 BOUNDED = settings(
-    max_examples=100, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+    max_examples=50, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
 )
 
 

@@ -75,6 +75,7 @@ def test_the_production_profile_gives_every_reason_at_once(monkeypatch):
         ({"CDS_PUBLIC_URL": "http://cds.example.org"}, "no https URL"),
         ({"CDS_TLS_TERMINATED": "false"}, "CDS_TLS_TERMINATED"),
         ({"CDS_OPEN": "true"}, "CDS_OPEN"),
+        ({"CDS_FHIR_SERVERS": '[{"base": "http://10.0.0.1/fhir", "http": true, "private": true}]'}, "CDS_FHIR_SERVERS"),
     ],
 )
 def test_each_reason_alone_keeps_production_from_starting(monkeypatch, tmp_path, changed, named):
@@ -88,6 +89,8 @@ def test_each_reason_alone_keeps_production_from_starting(monkeypatch, tmp_path,
     ("changed", "named"),
     [
         ({"issuer": "https://sandbox.cds-hooks.org"}, "whose private key is public"),
+        ({"issuer": "https://sandbox.cds-hooks.org/"}, "whose private key is public"),
+        ({"jku": ["https://sandbox.cds-hooks.org/.well-known/jwks.json"]}, "whose private key is public"),
         ({"jku": ["http://127.0.0.1:9000/jwks"]}, "a `jku` without TLS"),
     ],
 )

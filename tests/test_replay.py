@@ -20,7 +20,7 @@ from tokens import EC, ISSUER, PUBLIC_URL
 
 ROOT = Path(__file__).resolve().parent.parent
 BODY = json.dumps(patient_view("p1", {"patient": None, "conditions": None})).encode()
-WORKERS = ["--workers", "2", "--worker-class", "gthread", "--threads", "4", "--no-control-socket"]
+WORKERS = ["--preload", "--workers", "2", "--worker-class", "gthread", "--threads", "4", "--no-control-socket"]
 
 
 @pytest.fixture

@@ -29,10 +29,12 @@ def _unsafe_for_patients(site: Settings, callers: Callers) -> Iterator[Problem]:
         yield Problem("CDS_PUBLIC_URL", "no https URL", "the https URL under which callers reach this service")
     if not site.tls_terminated:
         yield Problem("CDS_TLS_TERMINATED", "not declared", "true, once TLS ends in front of this service")
-    if _PUBLIC_ISSUER in callers:
+    if any(url.startswith(_PUBLIC_ISSUER) for one in callers.values() for url in (one.issuer, *one.jku)):
         yield Problem("CDS_CALLERS", f"{_PUBLIC_ISSUER}, whose private key is public", "callers with keys of their own")
     if any(url.startswith("http:") for trusted in callers.values() for url in trusted.jku):
         yield Problem("CDS_CALLERS", "a `jku` without TLS", "https URLs")
+    if any(server.http for server in site.fhir_servers):
+        yield Problem("CDS_FHIR_SERVERS", "a server without TLS", "servers with https")
     if any(not origin.startswith("https://") for origin in site.cors_origins):
         yield Problem("CDS_CORS_ORIGINS", "an origin without TLS", "https origins")
 
