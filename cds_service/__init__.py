@@ -15,6 +15,7 @@ The map, in reading order. A module imports only modules above it; a test keeps 
     knowledge.drugs          drugs and classes
     knowledge.facts          facts and the conditions they name
     knowledge.sections       cards, sections, options, statements
+    knowledge.effects        monitoring and side effects of drugs
     knowledge.words          the lexicon, built from the files
     knowledge.knowledge      everything the service knows of medicine, frozen
     knowledge.load           from files to knowledge, all problems at once
@@ -22,6 +23,7 @@ The map, in reading order. A module imports only modules above it; a test keeps 
 
     decision.evaluate        conditions over truths: true? why? what is missing?
     decision.advise          the decision table: from statements to a status
+    decision.by_drug         the options in which a drug takes part
     decision.marks           current, used before, same class as a drug that failed
 
     patient.dates            dates as records write them
@@ -45,6 +47,7 @@ The map, in reading order. A module imports only modules above it; a test keeps 
     patient.fitness          ECOG and explicit words
     patient.calcium          blood calcium
     patient.brca             inherited mutations
+    patient.in_hand          orders in hand, conditions being created
     patient.establish        from a record to facts
     patient.queries          the FHIR queries that the facts need
     patient.pages            what a FHIR server answers to one query, page by page
@@ -52,11 +55,15 @@ The map, in reading order. A module imports only modules above it; a test keeps 
     hooks.catalogue          the hooks this service answers
     hooks.request            a call, validated
     hooks.feedback           what became of cards, validated
+    hooks.lacking            what a call does not bring, and the door to it
+    hooks.context            what of a call's context is in question
     hooks.discovery          what is offered and needed
     hooks.wording            conditions in words
     hooks.markdown           the text of a card
     hooks.listing            what a card lists, and the card id that tells
     hooks.cards              cards: text and extension from the same verdicts
+    hooks.drug_text          the text of a card on one drug
+    hooks.drug_cards         cards on the drugs in hand
     hooks.respond            the program in one function
 
     edge.urls                URLs of other machines, read and compared

@@ -46,13 +46,14 @@ class Code:
 
 @dataclass(frozen=True)
 class Drug:
-    """A medicine: how records name it and which classes it belongs to (narrowest first)."""
+    """A medicine: how records name it, which classes it belongs to (narrowest first), which sources name it."""
 
     id: str
     label: str
     classes: tuple[str, ...]
     contains: tuple[str, ...]
     rxnorm: tuple[Code, ...]
+    named_in: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,17 @@ class Erratum:
     passage: str
     says: str
     on_card: bool
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What a source says on watching a drug or class (`monitoring`) or on what it brings (`side-effect`)."""
+
+    of: str
+    kind: str
+    source: str
+    passage: str
+    says: str
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import pytest
 
 from cds_service.errors import KnowledgeError
 from cds_service.hooks.discovery import discovery
+from cds_service.knowledge.coverage import coverage
 from cds_service.knowledge.load import home, load
 from cds_service.knowledge.strict_yaml import read_yaml
 
@@ -138,3 +139,34 @@ def test_what_a_fact_builds_on_is_asked_for_too(cards):
 
     assert {"er", "pr", "hr"} <= set(knowledge.facts_asked)
     assert "85339-0" in discovery(knowledge)["services"][0]["prefetch"]["observations"]
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "found"),
+    [
+        ("effects.yaml", "of: denosumab", "of: denosumap", "a drug or a class"),
+        ("effects.yaml", "passage: L58", "passage: L59", "a passage of cards/sources/webmd-2017-11.yaml"),
+        ("effects.yaml", "kind: monitoring", "kind: dose", "enum"),
+        ("override-reasons.yaml", "display: ", "shows: ", "the keys of its schema"),
+        ("override-reasons.yaml", "https://", "http://", "pattern"),
+    ],
+)
+def test_effects_and_override_reasons_are_checked_like_everything_else(cards, file, old, new, found):
+    replace(cards / file, old, new)
+
+    assert found in problems(cards)
+
+
+def test_a_reason_to_override_is_one_line_of_a_file(cards):
+    replace(
+        cards / "override-reasons.yaml", "reasons:\n", 'reasons:\n  - {code: other, display: "Other", means: "-"}\n'
+    )
+
+    assert load(cards).override_reasons[0].code == "other"
+
+
+def test_a_passage_cited_only_for_a_side_effect_is_accounted_for(cards):
+    replace(cards / "effects.yaml", "passage: L35", "passage: L36")
+
+    left = {row.source: row.left_over for row in coverage(load(cards))}
+    assert left == {**dict.fromkeys(left, ()), "healthline": ("L35",)}

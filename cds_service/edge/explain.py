@@ -25,6 +25,7 @@ def account(trace: Trace, responder: Responder) -> Account:
         "patient": trace.record.patient,
         "knowledge": {"version": knowledge.version, "digest": knowledge.digest},
         "record": _record(trace, responder),
+        "inTheCall": trace.context,
         "facts": [_fact(knowledge.facts[name], fact, trace, responder) for name, fact in trace.facts.items()],
         "gate": {"passed": not trace.gate, "says": _gate(trace.gate)},
         "options": [
@@ -142,6 +143,9 @@ def _text(told: Account, responder: Responder) -> Iterator[str]:
     yield f"Patient {told['patient']}, knowledge {told['knowledge']['version']}"
     yield from ("", "RECORD")
     yield from _record_lines(told["record"])
+    if told["inTheCall"]:
+        yield from ("", "IN THE CALL")
+        yield from map(_call_line, told["inTheCall"])
     yield from ("", "FACTS")
     for fact in told["facts"]:
         yield from _fact_lines(fact)
@@ -155,6 +159,13 @@ def _text(told: Account, responder: Responder) -> Iterator[str]:
         for option in chosen:
             yield from _option_lines(option, responder)
         yield ""
+
+
+def _call_line(row: Account) -> str:
+    """What became of one thing that the call brings beside the record."""
+    named = " or ".join(row.get("mayBe", ())) or ", ".join(row.get("drugs", ()))
+    parts = [row["outcome"], named, row.get("reason", "")]
+    return f"  {row['reference']}: {': '.join(part for part in parts if part)}"
 
 
 def _record_lines(record: Account) -> Iterator[str]:

@@ -19,8 +19,8 @@ import orjson
 from cds_service.edge import urls
 from cds_service.edge.outbound import Limits, Reach, Unreachable, get
 from cds_service.edge.settings import FhirServer, Settings
+from cds_service.hooks.lacking import Found, Wanted
 from cds_service.hooks.request import HookCall
-from cds_service.hooks.respond import Found, Wanted
 from cds_service.patient.pages import fault, next_link
 from cds_service.patient.record import NotHad
 

@@ -65,7 +65,7 @@ _TOKEN = {
 
 def _body(hook: Hook, schemas: Path, parts: dict[str, Any]) -> dict[str, Any]:
     """The body of a call: the envelope, and what its hook says about the context."""
-    envelope, context = _part("request", schemas, parts), _part(hook.context, schemas, parts)
+    envelope, context = _part("request", schemas, parts), _part(hook.schema, schemas, parts)
     return {"allOf": [envelope, {"properties": {"hook": {"const": hook.name}, "context": context}}]}
 
 

@@ -10,7 +10,7 @@ from cds_service.decision.marks import has_history, marks
 from cds_service.hooks.listing import EXTENSION, card_id, imprint
 from cds_service.hooks.markdown import Item, Said, detail, summary
 from cds_service.hooks.request import HookCall
-from cds_service.kleene import FALSE, Truth
+from cds_service.kleene import TRUE, UNKNOWN, Truth
 from cds_service.knowledge.knowledge import Knowledge
 from cds_service.model import CardPlan, Fact, Position, Status, Verdict
 
@@ -26,11 +26,16 @@ class Writer:
         self._adviser = adviser
         self._text = lru_cache(maxsize=2048)(self._written)
         self._plans = {plan.id: plan for plan in knowledge.cards}
-        self._fixed = {"version": knowledge.version, "digest": knowledge.digest}
-        self._codings = {option: _coding(option, knowledge) for option in knowledge.options}
+        self.fixed = {"version": knowledge.version, "digest": knowledge.digest}
+        self._codings = {option.id: self.coding(option.drugs) for option in knowledge.options.values()}
+        self._override = [
+            {"code": one.code, "system": one.system, "display": one.display} for one in knowledge.override_reasons
+        ]
 
-    def cards(self, call: HookCall, facts: Mapping[str, Fact], answers: tuple[Truth, ...]) -> list[dict[str, Any]]:
-        """At most one card for each plan that has an option to list."""
+    def cards(
+        self, call: HookCall, facts: Mapping[str, Fact], answers: tuple[Truth, ...], created: int = 0
+    ) -> list[dict[str, Any]]:
+        """At most one card for each plan that has an option to list. `created` conditions are not on record yet."""
         values = tuple((name, fact.value, fact.note, bool(fact.references)) for name, fact in facts.items())
         labels = self._labels(facts)
         written: list[dict[str, Any]] = []
@@ -38,10 +43,12 @@ class Writer:
             head, body, listed, mark = self._text(plan.id, answers, values, labels, not written)
             if not listed:
                 continue
-            card = self._card(call, plan, head, body, mark)
-            extension = {"knowledge": self._fixed, "options": [_option(*one, facts) for one in listed]}
+            if created and not written:
+                body = f"Counted as if on record: {created} condition{'s' * (created > 1)} being created.\n\n{body}"
+            card = self.card(call, plan, head, body, mark)
+            extension = {"knowledge": self.fixed, "options": [_option(*one, facts) for one in listed]}
             if not written:
-                extension["facts"] = self._facts(facts)
+                extension["facts"] = self.facts(facts)
             card["extension"] = {EXTENSION: extension}
             written.append(card)
         return written
@@ -57,17 +64,26 @@ class Writer:
             "remission or resolved. No options are listed. If the disease is current, its clinical status needs "
             f"correction on record.\n\n_{self._knowledge.notice}_"
         )
-        card = self._card(call, plan, head, body, imprint(self._knowledge.digest, ()))
+        card = self.card(call, plan, head, body, imprint(self._knowledge.digest, ()))
         gate = [_because(facts[name], facts[name].references) for name in self._knowledge.gate_facts]
-        card["extension"] = {EXTENSION: {"knowledge": self._fixed, "options": [], "gate": gate}}
+        card["extension"] = {EXTENSION: {"knowledge": self.fixed, "options": [], "gate": gate}}
         return card
 
     def nothing(self, reason: str, facts: Mapping[str, Fact]) -> dict[str, Any]:
-        """Why there is no card: stands beside the empty list, for whoever asks."""
-        gate = [_because(facts[name], facts[name].references) for name in self._knowledge.gate_facts]
-        return {EXTENSION: {"knowledge": self._fixed, "noCard": {"reason": reason, "gate": gate}}}
+        """Why there is no card: stands beside the empty list, for whoever asks. No facts where none were needed."""
+        gate = [_because(facts[name], facts[name].references) for name in self._knowledge.gate_facts if facts]
+        return {"reason": reason, **({"gate": gate} if gate else {})}
 
-    def _card(self, call: HookCall, plan: CardPlan, head: str, body: str, mark: str) -> dict[str, Any]:
+    def answer(self, cards: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
+        """The body of an answer: the cards, and beside them what concerns no single card."""
+        told = {name: value for name, value in more.items() if value}
+        return {"cards": cards, **({"extension": {EXTENSION: {"knowledge": self.fixed, **told}}} if told else {})}
+
+    def card(self, call: HookCall, plan: CardPlan, head: str, body: str, mark: str) -> dict[str, Any]:
+        """A card without its extension (CDS Hooks 2.0, "Card Attributes"); never a suggestion or an action.
+
+        `mark` is the imprint of what it lists.
+        """
         links = [
             {"label": f"{source.publisher}: {source.title}", "url": source.url, "type": "absolute"}
             for source in self._knowledge.sources.values()
@@ -79,6 +95,7 @@ class Writer:
             "indicator": "info",
             "detail": body,
             "source": {"label": self._knowledge.title},
+            "overrideReasons": self._override,
         }
         if links:
             card["links"] = links
@@ -111,13 +128,29 @@ class Writer:
         by_name = {name: value for name, value, _, _ in values}
         notes = {name: note for name, _, note, _ in values}
         said = Said(by_name, notes, frozenset(name for name, _, _, read in values if read))
-        items = [Item(marked.get(one.option, self._knowledge.options[one.option].label), one) for one in listed]
-        read = _read_line(said, self._knowledge) if first else ""
+        items = [self._item(one, marked) for one in listed]
+        read = read_line(said, self._knowledge) if first else ""
         counts = Counter(one.status for one in listed)
         body = detail(plan, items, known, self._knowledge, said, read)
         entries = [(self._fixed_part(one), _deciders(one)) for one in listed]
         mark = imprint(self._knowledge.digest, ((one.option, one.status.value) for one in listed))
         return summary(plan, by_name, counts), body, entries, mark
+
+    def _item(self, verdict: Verdict, marked: Mapping[str, str]) -> Item:
+        option = self._knowledge.options[verdict.option]
+        return Item(marked.get(option.id, option.label), verdict, option)
+
+    def entry(self, verdict: Verdict, facts: Mapping[str, Fact]) -> dict[str, Any]:
+        """An option as the extension of a card holds it."""
+        return _option(self._fixed_part(verdict), _deciders(verdict), facts)
+
+    def coding(self, drugs: Iterable[str]) -> list[dict[str, str]]:
+        """The RxNorm ingredient of each drug that has one."""
+        return [
+            {"system": self._knowledge.lexicon.uri(code.system), "code": code.code, "display": code.display}
+            for drug in drugs
+            for code in self._knowledge.drugs[drug].rxnorm[:1]
+        ]
 
     def _fixed_part(self, verdict: Verdict) -> dict[str, Any]:
         coding = self._codings[verdict.option]
@@ -129,7 +162,8 @@ class Writer:
             "missing": list(verdict.missing),
         }
 
-    def _facts(self, facts: Mapping[str, Fact]) -> list[dict[str, Any]]:
+    def facts(self, facts: Mapping[str, Fact]) -> list[dict[str, Any]]:
+        """Every fact that the rules ask for, known or not, save those of the gate."""
         return [
             {**_because(fact, fact.references), **({"note": fact.note} if fact.note else {})}
             for name, fact in facts.items()
@@ -163,24 +197,28 @@ def _because(fact: Fact, references: Iterable[str]) -> dict[str, Any]:
 
 
 def _citations(verdict: Verdict) -> list[dict[str, str]]:
-    """What holds or is still open; `against` only where it holds, since open it decides nothing yet."""
+    """What holds or is still open; `against` only where it holds, since open it decides nothing yet. Of an option whose
+    conditions are not met, also the statements that ask for them.
+    """
+    asking = {Position.SUPPORTS} if verdict.status is Status.NOT_SUPPORTED else set()
     rows = dict.fromkeys(
         (one.source, one.passage, one.position.value)
         for one, value in verdict.statements
-        if value is not FALSE and (one.position is not Position.AGAINST or value.value == "true")
+        if one.position in asking or (value is TRUE or (value is UNKNOWN and one.position is not Position.AGAINST))
     )
     return [{"source": source, "passage": passage, "position": position} for source, passage, position in rows]
 
 
-def _coding(option: str, knowledge: Knowledge) -> list[dict[str, str]]:
-    return [
-        {"system": knowledge.lexicon.uri(code.system), "code": code.code, "display": code.display}
-        for drug in knowledge.options[option].drugs
-        for code in knowledge.drugs[drug].rxnorm[:1]
-    ]
+def say(facts: Mapping[str, Fact]) -> Said:
+    """What the facts say, for the text of a card."""
+    return Said(
+        {name: fact.value for name, fact in facts.items()},
+        {name: fact.note for name, fact in facts.items()},
+        frozenset(name for name, fact in facts.items() if fact.references),
+    )
 
 
-def _read_line(said: Said, knowledge: Knowledge) -> str:
+def read_line(said: Said, knowledge: Knowledge) -> str:
     """What was read from the record, what its silence was read as, and what was asked for and is not known."""
     shown = [name for name in knowledge.facts_asked if name not in _UNSHOWN and name not in knowledge.gate_facts]
     short = {name: knowledge.facts[name].short for name in shown}

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from cds_service.hooks.catalogue import HOOKS, Hook
+from cds_service.hooks.catalogue import HOOKS, Answers, Hook
 from cds_service.knowledge.drugs import within_sentence
 from cds_service.knowledge.knowledge import Knowledge
 from cds_service.patient.queries import queries
@@ -19,7 +19,7 @@ def _service(hook: Hook, knowledge: Knowledge) -> dict[str, Any]:
         "hook": hook.name,
         "id": hook.service,
         "title": hook.title,
-        "description": f"{_purpose(hook, knowledge)} {_contents(knowledge)}",
+        "description": f"{_purpose(hook, knowledge)} {_contents(hook, knowledge)}",
         "prefetch": {need.key: need.template.replace(PATIENT, "{{context.patientId}}") for need in queries(knowledge)},
         "usageRequirements": (
             "Needs the prefetch keys "
@@ -34,11 +34,12 @@ def _purpose(hook: Hook, knowledge: Knowledge) -> str:
     return hook.purpose.format(sources=", ".join(source.short for source in knowledge.sources.values()))
 
 
-def _contents(knowledge: Knowledge) -> str:
+def _contents(hook: Hook, knowledge: Knowledge) -> str:
     cards = (
         f"{card.title} ({', '.join(within_sentence(section.title) for section in card.sections)})"
         for card in knowledge.cards
     )
     reviewed = all(section.reviewed for section in knowledge.sections)
     review = "" if reviewed else " Not reviewed by a clinician."
-    return f"Cards: {'; '.join(cards)}. Knowledge {knowledge.version}.{review}"
+    listed = f"Cards: {'; '.join(cards)}. " if hook.answers is Answers.OPTIONS else ""
+    return f"{listed}Knowledge {knowledge.version}.{review}"

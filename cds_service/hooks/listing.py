@@ -30,7 +30,8 @@ class Place:
 class Listing:
     """What a card lists under one knowledge: `options` are (option, section, status), in the card's order.
 
-    A card that lists no option (disease on record that is marked as over) has an empty `card` and no options.
+    The `card` of a drug in hand is `drug:` and its id. A card that lists no option (disease on record that is marked
+    as over) has an empty `card` and no options.
     """
 
     imprint: str
@@ -67,6 +68,6 @@ def listing(card: Mapping[str, Any], stands: Mapping[str, Place]) -> Listing:
     """What a card that this service wrote lists, read from its extension."""
     said = card["extension"][EXTENSION]
     rows = tuple((one["option"], stands[one["option"]].section, one["status"]) for one in said["options"])
-    name = stands[rows[0][0]].card if rows else ""
+    name = f"drug:{said['drug']['drug']}" if "drug" in said else stands[rows[0][0]].card if rows else ""
     known = said["knowledge"]
     return Listing(imprint_of(card["uuid"]), name, known["version"], known["digest"], rows)

@@ -4,27 +4,29 @@ Equal advice reads the same for every patient, so texts are remembered; referenc
 card's extension, never here.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from cds_service.decision.evaluate import Truths, truth
 from cds_service.hooks.wording import opens, simplest, unknown_facts, why
 from cds_service.kleene import FALSE, TRUE, UNKNOWN
 from cds_service.knowledge.knowledge import Knowledge
-from cds_service.model import CardPlan, Position, Statement, Status, Verdict
+from cds_service.model import CardPlan, Option, Position, Statement, Status, Verdict
 
 SUMMARY_LIMIT = 139
 #: how a card says that a fact which removes options must hold nothing against this one
-_NONE_OF = {"contraindications": "not contraindicated", "refusals": "not refused"}
-_EVERYONE = "for everyone with stage IV breast cancer"
+NONE_OF = {"contraindications": "not contraindicated", "refusals": "not refused"}
+EVERYONE = "for everyone with stage IV breast cancer"
 
 
 @dataclass(frozen=True)
 class Item:
-    """An option on a card: its label with the marks of the patient's history, its verdict."""
+    """An option on a card: its label, its verdict, and marks of the patient's history that the label does not hold."""
 
     label: str
     verdict: Verdict
+    option: Option
+    marks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,11 +72,12 @@ def detail(plan: CardPlan, items: Iterable[Item], truths: Truths, knowledge: Kno
     if groups[Status.NEEDS_DATA]:
         lines = _open(groups[Status.NEEDS_DATA], truths, knowledge, said)
         blocks.append("**Depends on a missing fact**\n" + "\n".join(lines))
-    remarks = _remarks(listed, truths, knowledge)
-    if remarks:
-        blocks.append("**Remarks**\n" + "\n".join(remarks))
-    blocks.append(_sources(listed, knowledge))
-    blocks.append(_notice(plan, knowledge, truths))
+    noted = remarks(listed, truths, knowledge)
+    if noted:
+        blocks.append("**Remarks**\n" + "\n".join(noted))
+    cited_sources = {one.source for item in listed for one, value in item.verdict.statements if value is not FALSE}
+    blocks.append(sources_line(cited_sources, knowledge))
+    blocks.append(notice(all(section.reviewed for section in plan.sections), knowledge, truths))
     return "\n\n".join(blocks)
 
 
@@ -84,13 +87,13 @@ def detail(plan: CardPlan, items: Iterable[Item], truths: Truths, knowledge: Kno
 def _supported(items: list[Item], truths: Truths, knowledge: Knowledge) -> list[str]:
     grouped: dict[tuple[str, str, tuple[str, ...]], list[Item]] = {}
     for item in items:
-        holding = _holding(item, Position.SUPPORTS)
-        because = ", ".join(why(holding[0].when, truths)) or _EVERYONE
-        key = (because, _unsettled(item, knowledge), tuple(sorted({one.source for one in holding})))
+        holding = that_hold(item, Position.SUPPORTS)
+        because = ", ".join(why(holding[0].when, truths)) or EVERYONE
+        key = (because, could_change(item, knowledge), tuple(sorted({one.source for one in holding})))
         grouped.setdefault(key, []).append(item)
     lines = []
     for (because, unsettled, _), members in grouped.items():
-        cited = _cited([one for item in members for one in _holding(item, Position.SUPPORTS)], knowledge)
+        cited = citation([one for item in members for one in that_hold(item, Position.SUPPORTS)], knowledge)
         lines.append(f"- {_labels(members)}: {because} ({cited}){unsettled}")
     return lines
 
@@ -99,16 +102,16 @@ def _differing(items: list[Item], truths: Truths, knowledge: Knowledge) -> list[
     """By what speaks against, then by what speaks for: an objection that many options share stands once."""
     grouped: dict[tuple[Statement, ...], dict[tuple[object, ...], list[Item]]] = {}
     for item in items:
-        holding, opposing = _holding(item, Position.SUPPORTS), tuple(dict.fromkeys(_holding(item, Position.AGAINST)))
+        holding, opposing = that_hold(item, Position.SUPPORTS), tuple(dict.fromkeys(that_hold(item, Position.AGAINST)))
         key = (why(holding[0].when, truths), tuple(sorted({one.source for one in holding})))
         grouped.setdefault(opposing, {}).setdefault(key, []).append(item)
     lines = []
     for opposing, groups in grouped.items():
-        against = [f"{one.note or ', '.join(why(one.when, truths))} ({_cited([one], knowledge)})" for one in opposing]
+        against = [f"{one.note or ', '.join(why(one.when, truths))} ({citation([one], knowledge)})" for one in opposing]
         for i, members in enumerate(groups.values()):
-            holding = [one for item in members for one in _holding(item, Position.SUPPORTS)]
-            reasons = ", ".join(why(_holding(members[0], Position.SUPPORTS)[0].when, truths)) or _EVERYONE
-            supporting = f"{reasons} ({_cited(holding, knowledge)})"
+            holding = [one for item in members for one in that_hold(item, Position.SUPPORTS)]
+            reasons = ", ".join(why(that_hold(members[0], Position.SUPPORTS)[0].when, truths)) or EVERYONE
+            supporting = f"{reasons} ({citation(holding, knowledge)})"
             if len(groups) == 1:
                 lines += [f"- {_labels(members)}", f"  - for: {supporting}"]
             else:
@@ -125,14 +128,14 @@ def _open(items: list[Item], truths: Truths, knowledge: Knowledge, said: Said) -
         candidates = [
             one for one, value in item.verdict.statements if one.position is Position.SUPPORTS and value is UNKNOWN
         ]
-        candidates = candidates or _holding(item, Position.SUPPORTS)
-        option = knowledge.options[item.verdict.option]
+        candidates = candidates or that_hold(item, Position.SUPPORTS)
+        option = item.option
         statement = simplest(iter(candidates), truths)
         lacking = [fact for fact in knowledge.facts if fact in set(unknown_facts(option.requires, truths))]
         asked = {*unknown_facts(statement.when, truths), *lacking}
         ordered = tuple(fact for fact in knowledge.facts if fact in asked)
         needed = " and ".join(
-            part for part in (opens(statement.when, truths), *(_NONE_OF[fact] for fact in lacking)) if part
+            part for part in (opens(statement.when, truths), *(NONE_OF[fact] for fact in lacking)) if part
         )
         grouped.setdefault(ordered, {}).setdefault(needed, []).append((item, candidates))
     lines = []
@@ -148,26 +151,27 @@ def _open(items: list[Item], truths: Truths, knowledge: Knowledge, said: Said) -
         notes = "; ".join(dict.fromkeys(said.notes[fact] for fact in facts if said.notes[fact]))
         lines.append(f"- {', '.join(parts)}{f' ({notes})' if notes else ''}")
         for needed, members in answers.items():
-            cited = _cited([one for _, open_ in members for one in open_], knowledge)
+            cited = citation([one for _, open_ in members for one in open_], knowledge)
             lines.append(f"  - if {needed}: {_labels([item for item, _ in members])} ({cited})")
     return lines
 
 
-def _unsettled(item: Item, knowledge: Knowledge) -> str:
+def could_change(item: Item, knowledge: Knowledge) -> str:
+    """Which missing facts could still change a status that stands."""
     if not item.verdict.missing:
         return ""
     names = " and ".join(within(knowledge.facts[fact].label) for fact in item.verdict.missing)
     return f"; could change with: {names}"
 
 
-def _remarks(items: list[Item], truths: Truths, knowledge: Knowledge) -> list[str]:
+def remarks(items: list[Item], truths: Truths, knowledge: Knowledge) -> list[str]:
     """Notes of statements that hold, errata, and what is known to have changed since."""
     grouped: dict[str, list[str]] = {}
     for item in items:
-        option = knowledge.options[item.verdict.option]
+        option = item.option
         for statement, value in item.verdict.statements:
             if value is TRUE and statement.on_card and statement.note:
-                grouped.setdefault(f"{statement.note} ({_cited([statement], knowledge)})", []).append(option.label)
+                grouped.setdefault(f"{statement.note} ({citation([statement], knowledge)})", []).append(option.label)
         for erratum in (one for one in option.errata if one.on_card):
             text = f"Erratum: {erratum.says} ({knowledge.sources[erratum.source].short} {erratum.passage})"
             grouped.setdefault(text, []).append(option.label)
@@ -180,7 +184,8 @@ def _remarks(items: list[Item], truths: Truths, knowledge: Knowledge) -> list[st
 # PIECES
 
 
-def _holding(item: Item, position: Position) -> list[Statement]:
+def that_hold(item: Item, position: Position) -> list[Statement]:
+    """The statements of a position that hold for this patient."""
     return [one for one, value in item.verdict.statements if one.position is position and value is TRUE]
 
 
@@ -188,24 +193,25 @@ def _labels(items: list[Item]) -> str:
     return ", ".join(item.label for item in items)
 
 
-def _cited(statements: list[Statement], knowledge: Knowledge) -> str:
+def citation(statements: Iterable[Statement], knowledge: Knowledge) -> str:
     """Short citations: each source with its passages, its own word of strength kept."""
     by_source: dict[str, dict[str, str]] = {}
     for one in statements:
         by_source.setdefault(one.source, {})[one.passage] = one.strength
     return "; ".join(
-        f"{knowledge.sources[source].short} {_passages(passages)}{_strength(passages)}"
-        for source, passages in sorted(by_source.items(), key=lambda row: list(knowledge.sources).index(row[0]))
+        f"{knowledge.sources[source].short} {passages(found)}{_strength(found)}"
+        for source, found in sorted(by_source.items(), key=lambda row: list(knowledge.sources).index(row[0]))
     )
 
 
-def _strength(passages: Mapping[str, str]) -> str:
-    words = list(dict.fromkeys(word for word in passages.values() if word))
+def _strength(found: Mapping[str, str]) -> str:
+    words = list(dict.fromkeys(word for word in found.values() if word))
     return f" “{' / '.join(words)}”" if words else ""
 
 
-def _passages(passages: Iterable[str]) -> str:
-    numbers = sorted({int(passage[1:]) for passage in passages})
+def passages(listed: Iterable[str]) -> str:
+    """Passages as a reader finds them: L31-L36, L38."""
+    numbers = sorted({int(passage[1:]) for passage in listed})
     runs: list[list[int]] = []
     for number in numbers:
         if runs and number == runs[-1][1] + 1:
@@ -215,8 +221,8 @@ def _passages(passages: Iterable[str]) -> str:
     return ", ".join(f"L{first}" if first == last else f"L{first}-L{last}" for first, last in runs)
 
 
-def _sources(items: list[Item], knowledge: Knowledge) -> str:
-    cited = {statement.source for item in items for statement, value in item.verdict.statements if value is not FALSE}
+def sources_line(cited: Collection[str], knowledge: Knowledge) -> str:
+    """The sources behind a card, with publisher and date, linked where an address is known."""
     rows = []
     for source in knowledge.sources.values():
         if source.id in cited:
@@ -225,11 +231,12 @@ def _sources(items: list[Item], knowledge: Knowledge) -> str:
     return "Sources: " + "; ".join(rows)
 
 
-def _notice(plan: CardPlan, knowledge: Knowledge, truths: Truths) -> str:
+def notice(reviewed: bool, knowledge: Knowledge, truths: Truths) -> str:
+    """The line at the end: what the card is not, how old its sources are, whether anybody has reviewed it."""
     years = sorted(source.dated[:4] for source in knowledge.sources.values() if source.dated[:4].isdigit())
     notices = [says for when, says in knowledge.notices if truth(when, truths) is TRUE]
-    reviewed = "" if all(section.reviewed for section in plan.sections) else " Not reviewed by a clinician."
-    return f"_{' '.join([knowledge.notice, f'Sources of {years[0]} to {years[-1]}.', *notices])}{reviewed}_"
+    review = "" if reviewed else " Not reviewed by a clinician."
+    return f"_{' '.join([knowledge.notice, f'Sources of {years[0]} to {years[-1]}.', *notices])}{review}_"
 
 
 def within(label: str) -> str:

@@ -89,7 +89,7 @@ def read(raw: Any, hook: Hook, schemas: Path) -> HookCall:
         if isinstance(raw.get("hook"), str) and raw["hook"] != hook.name:
             problems.append(Problem("$.hook", "another hook", f"{hook.name!r}, the hook of {hook.service}"))
         if isinstance(raw.get("context"), dict):
-            problems += faults(raw["context"], hook.context, schemas, "$.context")
+            problems += faults(raw["context"], hook.schema, schemas, "$.context")
     if problems:
         raise BadRequest(problems)
     return HookCall(
@@ -135,8 +135,11 @@ def _words(error: Any) -> tuple[str, str]:
         case "required" | "dependentRequired":
             absent = error.message.split("'")[1]
             return f"no `{absent}`", f"`{absent}`"
+        case "anyOf":
+            return "none of the fields that say it", error.schema["description"]
         case "type":
-            return found, f"type {error.validator_value}"
+            kinds = error.validator_value
+            return found, f"type {' or '.join(kinds) if isinstance(kinds, list) else kinds}"
         case "minLength":
             return "an empty string", "some text"
         case "maxLength":

@@ -1,53 +1,45 @@
 """The program in one function: a hook call in, cited cards out. Pure but for `fetch`, the only door outside."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from cds_service.decision.advise import Advice, Adviser
-from cds_service.errors import MissingData, Problem
+from cds_service.errors import MissingData
 from cds_service.hooks.cards import Writer
+from cds_service.hooks.catalogue import Answers
+from cds_service.hooks.context import InQuestion, in_question, order_rows, row
+from cds_service.hooks.drug_cards import DrugWriter, shown
+from cds_service.hooks.lacking import Fetch, closed, filled, problem
 from cds_service.hooks.request import HookCall
 from cds_service.kleene import FALSE, TRUE, Truth
 from cds_service.knowledge.knowledge import Knowledge
 from cds_service.model import Atom, Fact, Open, Verdict
 from cds_service.patient.establish import Reader, truths
-from cds_service.patient.pages import joined, next_link
+from cds_service.patient.in_hand import Held, Order, add_conditions, take_out
 from cds_service.patient.queries import queries
-from cds_service.patient.record import Delivery, Need, NotHad, Record, gather
+from cds_service.patient.record import Delivery, Record, gather
 
 #: the gate's word for stage IV disease whose breast cancer is marked as inactive, in remission or resolved
 OVER = "over"
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What a call lacks: the answer to a query or, where the answer ends with the link `onward`, what follows it."""
-
-    need: Need
-    onward: str = ""
-
-
-#: the pages of one answer, or why they are not to be had
-Found = tuple[Any, ...] | NotHad
-#: asks the FHIR server that a call names for what the call lacks, by prefetch key
-Fetch = Callable[[HookCall, Sequence[Wanted]], Mapping[str, Found]]
-
-
-def closed(call: HookCall, wanted: Sequence[Wanted]) -> Mapping[str, Found]:
-    """The door that stays shut: nothing is fetched."""
-    return {}
+_OVER_SAID = "stage IV breast cancer on record, but marked as inactive, in remission or resolved"
+_NONE_IN_HAND = "no order in hand names a drug of the documents"
+#: conditions that the call creates, each with the reason why it is not counted
+Created = list[tuple[str, str]]
 
 
 @dataclass(frozen=True)
 class Trace:
-    """Everything between a call and its cards. `gate` is '' when options may be listed, else why not."""
+    """Everything between a call and its cards. `gate` is '' when options may be listed, else why not; `context` is what
+    became of what the call brings beside the record.
+    """
 
     record: Record
     facts: Mapping[str, Fact]
     truths: Mapping[Atom | Open, Truth]
     gate: str
     verdicts: tuple[Verdict, ...]
+    context: list[dict[str, Any]]
 
 
 class Responder:
@@ -59,33 +51,81 @@ class Responder:
         self._reader = Reader(knowledge)
         self._adviser = Adviser(knowledge)
         self._writer = Writer(knowledge, self._adviser)
+        self._drug_writer = DrugWriter(knowledge, self._adviser, self._writer)
+        self._answers = {Answers.OPTIONS: self._list_options, Answers.DRUGS: self._tell_of_drugs}
 
     def respond(self, call: HookCall, fetch: Fetch = closed) -> dict[str, Any]:
         """The body of the answer. Raises MissingData (412) where what is needed is neither sent nor to be had."""
-        facts = self._reader.establish(self._gather(call, fetch))
-        answers = truths(facts, self.knowledge.questions)
-        gate = _gate(facts, self._adviser.advise(answers))
-        if gate == OVER:
-            return {"cards": [self._writer.over(call, facts)]}
-        if gate:
-            return {"cards": [], "extension": self._writer.nothing(gate, facts)}
-        return {"cards": self._writer.cards(call, facts, answers)}
+        return self._answers[call.hook.answers](call, fetch)
 
     def trace(self, call: HookCall, fetch: Fetch = closed) -> Trace:
         """The same way, with every step kept."""
-        record = self._gather(call, fetch)
+        asked = in_question(call)
+        record, created, dispatched = self._record(call, asked, fetch)
         facts = self._reader.establish(record)
         answers = truths(facts, self.knowledge.questions)
         known = dict(zip(self.knowledge.questions, answers, strict=True))
         advice = self._adviser.advise(answers)
-        return Trace(record, facts, known, _gate(facts, advice), advice.verdicts)
+        gate = _gate(facts, advice)
+        context = _created_rows(created)
+        if call.hook.answers is Answers.DRUGS:
+            orders = self._reader.orders((*asked.resources, *dispatched), asked.beside, record)
+            context = order_rows(asked, orders, shown(orders, self.knowledge), _said(gate))
+        return Trace(record, facts, known, gate, advice.verdicts, context)
+
+    # ANSWERS
+
+    def _list_options(self, call: HookCall, fetch: Fetch) -> dict[str, Any]:
+        """The options for the patient. Conditions that the call creates count beside the record, and are named."""
+        record, created, _ = self._record(call, in_question(call), fetch)
+        facts = self._reader.establish(record)
+        answers = truths(facts, self.knowledge.questions)
+        gate = _gate(facts, self._adviser.advise(answers))
+        rows = _created_rows(created)
+        if gate == OVER:
+            return self._writer.answer([self._writer.over(call, facts)], context=rows)
+        if gate:
+            return self._writer.answer([], context=rows, noCard=self._writer.nothing(gate, facts))
+        counted = sum(not reason for _, reason in created)
+        return self._writer.answer(self._writer.cards(call, facts, answers, counted), context=rows)
+
+    def _tell_of_drugs(self, call: HookCall, fetch: Fetch) -> dict[str, Any]:
+        """What the documents say of the drugs in hand. Where no order can name one of theirs, no record is needed."""
+        asked = in_question(call)
+        orders = self._reader.orders(asked.resources, asked.beside, Record(call.patient))
+        if not any(order.in_question or order.open for order in orders) and not asked.may_be_ordered:
+            return self._nothing_in_hand(asked, orders)
+        record, _, dispatched = self._record(call, asked, fetch)
+        orders = self._reader.orders((*asked.resources, *dispatched), asked.beside, record)
+        if not any(order.in_question for order in orders):
+            return self._nothing_in_hand(asked, orders)
+        facts = self._reader.establish(record)
+        answers = truths(facts, self.knowledge.questions)
+        gate = _gate(facts, self._adviser.advise(answers))
+        if gate:
+            rows = order_rows(asked, orders, (), _said(gate))
+            return self._writer.answer([], context=rows, noCard=self._writer.nothing(_said(gate), facts))
+        cards = self._drug_writer.cards(call, orders, facts, answers)
+        return self._writer.answer(cards, context=order_rows(asked, orders, shown(orders, self.knowledge)))
+
+    def _nothing_in_hand(self, asked: InQuestion, orders: tuple[Order, ...]) -> dict[str, Any]:
+        return self._writer.answer(
+            [], context=order_rows(asked, orders, ()), noCard=self._writer.nothing(_NONE_IN_HAND, {})
+        )
+
+    def _record(self, call: HookCall, asked: InQuestion, fetch: Fetch) -> tuple[Record, Created, tuple[Held, ...]]:
+        """The record as the hook reads it, the conditions that count beside it, the orders taken out of it."""
+        record = self._gather(call, fetch)
+        if call.hook.answers is Answers.OPTIONS:
+            return record, add_conditions(asked.resources, record), ()
+        return record, [], take_out(asked.references, record)
 
     def _gather(self, call: HookCall, fetch: Fetch) -> Record:
-        prefetch, cut_short = _filled(call, self.needs, fetch)
+        prefetch, cut_short = filled(call, self.needs, fetch)
         record = gather(call.patient, prefetch, self.needs, call.today)
         record.set_aside += cut_short
         lacking = [
-            _problem(need, state, prefetch.get(need.key))
+            problem(need, state, prefetch.get(need.key))
             for need in self.needs
             if need.required and (state := record.delivery[need.type]) in (Delivery.ABSENT, Delivery.FAILED)
         ]
@@ -94,31 +134,13 @@ class Responder:
         return record
 
 
-def _filled(
-    call: HookCall, needs: Sequence[Need], fetch: Fetch
-) -> tuple[dict[str, Any | NotHad], list[tuple[str, str]]]:
-    """The prefetch with what could be fetched, and the answers in it whose further pages could not."""
-    prefetch, cut_short = dict(call.prefetch), []
-    wanted = [
-        Wanted(need, onward)
-        for need in needs
-        if (onward := next_link(prefetch.get(need.key))) or need.key not in prefetch
-    ]
-    found = fetch(call, wanted) if wanted and call.fhir_server else {}
-    for one in wanted:
-        key, answer = one.need.key, found.get(one.need.key)
-        if isinstance(answer, tuple):
-            prefetch[key] = joined((prefetch[key], *answer) if one.onward else answer)
-        elif answer is not None and one.onward:
-            cut_short.append((f"prefetch.{key}", answer.reason))
-        elif answer is not None:
-            prefetch[key] = answer
-    return prefetch, cut_short
+def _created_rows(created: Created) -> list[dict[str, Any]]:
+    return [row(place, reason, "set-aside" if reason else "counted") for place, reason in created]
 
 
-def _problem(need: Need, state: Delivery, value: Any) -> Problem:
-    found = f"not delivered; {value.reason}" if isinstance(value, NotHad) else state.value
-    return Problem(f"$.prefetch.{need.key}", found, f"the result of {need.template}, or null where there is none")
+def _said(gate: str) -> str:
+    """Why there is no card, in words."""
+    return _OVER_SAID if gate == OVER else gate
 
 
 def _gate(facts: Mapping[str, Fact], advice: Advice) -> str:

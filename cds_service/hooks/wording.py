@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from cds_service.decision.evaluate import Truths, deciding, truth
-from cds_service.kleene import FALSE, TRUE, UNKNOWN
+from cds_service.kleene import FALSE, TRUE, UNKNOWN, Truth
 from cds_service.model import All, Any_, Atom, Condition, Not, Open, Statement
 
 
@@ -14,6 +14,23 @@ def why(condition: Condition, truths: Truths) -> tuple[str, ...]:
 
 def _said(atom: Atom, truths: Truths) -> str:
     return atom.says if truths[atom] is TRUE else atom.denies
+
+
+def sides(condition: Condition, truths: Truths) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """What of a condition is not met, what is unknown and what is met, as phrases; nothing of `always`."""
+    found: dict[Truth, list[str]] = {FALSE: [], UNKNOWN: [], TRUE: []}
+    for member in _conjuncts(condition):
+        value = truth(member, truths)
+        found[value] += [opens(member, truths)] if value is UNKNOWN else why(member, truths)
+    return tuple(dict.fromkeys(found[FALSE])), tuple(dict.fromkeys(found[UNKNOWN])), tuple(dict.fromkeys(found[TRUE]))
+
+
+def _conjuncts(condition: Condition) -> Iterator[Condition]:
+    if isinstance(condition, All):
+        for member in condition.members:
+            yield from _conjuncts(member)
+    else:
+        yield condition
 
 
 def opens(condition: Condition, truths: Truths) -> str:

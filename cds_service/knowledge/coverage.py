@@ -28,7 +28,7 @@ def coverage(knowledge: Knowledge) -> list[Coverage]:
         (statement.source, statement.passage)
         for option in knowledge.options.values()
         for statement in option.statements
-    }
+    } | {(effect.source, effect.passage) for effect in knowledge.effects}
     return [_of_source(source, cited, knowledge) for source in knowledge.sources.values()]
 
 

@@ -64,8 +64,14 @@ def _drug(
     for row in raw.get("misprints", []):
         check_passage(sources, row, f"cards/drugs/{key}.yaml:/misprints", problems)
     ingredients = [row for row in raw["codes"] if row["system"] == "rxnorm" and row.get("level") != "product"]
-    codes = tuple(Code(row["system"], row["code"], row["display"]) for row in ingredients)
-    return Drug(key, raw["label"], tuple(raw["classes"]), tuple(raw.get("contains", ())), codes)
+    return Drug(
+        id=key,
+        label=raw["label"],
+        classes=tuple(raw["classes"]),
+        contains=tuple(raw.get("contains", ())),
+        rxnorm=tuple(Code(row["system"], row["code"], row["display"]) for row in ingredients),
+        named_in=tuple(raw["named_in"]),
+    )
 
 
 def _upwards(name: str, classes: Mapping[str, Any]) -> set[str]:

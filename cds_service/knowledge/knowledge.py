@@ -7,7 +7,19 @@ from functools import cached_property
 from cds_service.knowledge.conditions import atoms, facts_read
 from cds_service.knowledge.drugs import within_sentence
 from cds_service.knowledge.lexicon import Lexicon
-from cds_service.model import Atom, CardPlan, Condition, Drug, FactDefinition, Open, Option, Section, Source
+from cds_service.model import (
+    Atom,
+    CardPlan,
+    Code,
+    Condition,
+    Drug,
+    Effect,
+    FactDefinition,
+    Open,
+    Option,
+    Section,
+    Source,
+)
 
 
 @dataclass(frozen=True)
@@ -29,6 +41,9 @@ class Knowledge:
     gate: Condition
     gate_inactive: Condition
     cards: tuple[CardPlan, ...]
+    effects: tuple[Effect, ...]
+    effects_reviewed: bool
+    override_reasons: tuple[Code, ...]
     not_formalised: Mapping[tuple[str, str], str]
     lexicon: Lexicon
 

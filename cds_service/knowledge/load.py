@@ -8,12 +8,14 @@ from typing import Any
 from cds_service.errors import KnowledgeError, Problem
 from cds_service.knowledge.conditions import parse
 from cds_service.knowledge.drugs import read_drugs
+from cds_service.knowledge.effects import read_effects
 from cds_service.knowledge.facts import read_facts
 from cds_service.knowledge.files import Files, read_files
 from cds_service.knowledge.knowledge import Knowledge
 from cds_service.knowledge.passages import not_formalised, sources
 from cds_service.knowledge.sections import Sections
 from cds_service.knowledge.words import lexicon
+from cds_service.model import Code
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -37,7 +39,7 @@ def load(cards: Path | None = None, schemas: Path | None = None) -> Knowledge:
 
 
 def _compile(files: Files, problems: list[Problem]) -> Knowledge:
-    top, gate = files.one("knowledge"), files.one("reading")["gate"]
+    top, gate, reasons = files.one("knowledge"), files.one("reading")["gate"], files.one("override-reasons")
     systems = {raw["id"]: (raw["uri"], *raw.get("also", ())) for raw in files.one("systems")["systems"]}
     known = sources(files, problems)
     drugs = read_drugs(files, known, problems)
@@ -61,6 +63,9 @@ def _compile(files: Files, problems: list[Problem]) -> Knowledge:
         gate=parse(gate["active"], words, "cards/reading.yaml:/gate/active", problems),
         gate_inactive=parse(gate["inactive"], words, "cards/reading.yaml:/gate/inactive", problems),
         cards=Sections(files, known, drugs, words, problems).cards(),
+        effects=tuple(read_effects(files, known, drugs, problems)),
+        effects_reviewed=bool(files.one("effects")["reviewed"]),
+        override_reasons=tuple(Code(reasons["system"], row["code"], row["display"]) for row in reasons["reasons"]),
         not_formalised=not_formalised(files, known, problems),
         lexicon=lexicon(files, systems),
     )

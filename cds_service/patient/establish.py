@@ -1,6 +1,6 @@
 """From a record to facts: one function for each kind of fact, in the order in which they build on each other."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from cds_service.errors import KnowledgeError, Problem
 from cds_service.kleene import FALSE, TRUE, UNKNOWN, Truth
@@ -8,6 +8,7 @@ from cds_service.knowledge.knowledge import Knowledge
 from cds_service.model import Atom, Fact, FactDefinition, Open
 from cds_service.patient import brca, calcium, disease, fitness, history, measures, menopause, receptors
 from cds_service.patient.chart import Chart, chart
+from cds_service.patient.in_hand import Held, Order, orders
 from cds_service.patient.recognise import Recogniser
 from cds_service.patient.record import Record
 
@@ -56,6 +57,10 @@ class Reader:
             for definition in knowledge.facts.values()
             if definition.kind == kind
         ]
+
+    def orders(self, in_hand: Iterable[Held], beside: Iterable[Held], record: Record) -> tuple[Order, ...]:
+        """Which drugs the orders in hand name; the record only lends its Medications."""
+        return orders(in_hand, beside, Chart(record, self._recogniser, self._knowledge))
 
     def establish(self, record: Record) -> dict[str, Fact]:
         """Every fact of the knowledge, by its id, in the order of the knowledge."""
