@@ -39,9 +39,13 @@ The map, in reading order. A module imports only modules above it; a test keeps 
     patient.sides            which breast a resource speaks of
     patient.results          a laboratory answer in any shape
     patient.receptors        ER, PR, HER2
+    patient.naming           which medicine a resource names
+    patient.setting          given before, for, or outside the metastatic disease
     patient.medicines        courses of treatment
     patient.menopause        menopause, ovarian suppression
-    patient.history          earlier treatment, refusals, contraindications
+    patient.history          earlier treatment: what was given, what failed
+    patient.lines            lines of treatment
+    patient.removals         contraindications, refusals
     patient.disease          breast cancer, stage, sites, organ symptoms
     patient.measures         sex, death, symptoms
     patient.fitness          ECOG and explicit words

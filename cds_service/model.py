@@ -46,7 +46,11 @@ class Code:
 
 @dataclass(frozen=True)
 class Drug:
-    """A medicine: how records name it, which classes it belongs to (narrowest first), which sources name it."""
+    """A medicine: how records name it, which classes it belongs to (narrowest first), which sources name it.
+
+    `form_of` are the drugs that its ingredient code and many labels name, though it is a drug of its own (conjugates,
+    liposomes, fixed doses).
+    """
 
     id: str
     label: str
@@ -54,6 +58,7 @@ class Drug:
     contains: tuple[str, ...]
     rxnorm: tuple[Code, ...]
     named_in: tuple[str, ...] = ()
+    form_of: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 A row names its `shape` in words, the resources of its `record`, and what is read: any fact with its value, `gate` (open
 or closed), `note` (fact: words that the fact's note must hold), `had`, `may-have-had` and `not-had` (drugs and classes
-that were given for certain, perhaps, or not); `today` is the day of the call. Resources are FHIR as it is, with
+that were given for certain, perhaps, or not), `answers` (fact: answer: true, false or unknown), `set-aside` (fact:
+words that one of the reasons must hold); `today` is the day of the call. Resources are FHIR as it is, with
 two shorthands: where a CodeableConcept stands, a text does for one (`sct 10828004`, `loinc 85337-4 | ER`,
 `POSITIVE (95%)`; `plain active` is the bare code of older versions); id, subject and status need not be written;
 `absent` takes an element away, statuses too.
@@ -45,6 +46,7 @@ CONCEPTS = {
     "code", "valueCodeableConcept", "clinicalStatus", "verificationStatus", "statusReason", "medicationCodeableConcept",
     "substance", "reasonEnded", "reasonNotTaken", "reasonNotGiven", "reasonForUseCodeableConcept", "notDoneReason",
     "summary", "type", "method", "dataAbsentReason", "reasonCode", "category", "interpretation", "bodySite",
+    "itemCodeableConcept",
 }  # fmt: skip
 #: elements whose `code` is no CodeableConcept
 PLAIN = {"coding", "valueQuantity", "valueRange", "valueRatio", "referenceRange"}
@@ -58,6 +60,8 @@ PATIENT = {"Patient": {"id": "p", "gender": "female"}}
 BREAST = {"Condition": {"id": "breast", "code": "icd10cm C50.912", "recordedDate": "2024-01-10"}}
 BONE = {"Condition": {"id": "bone", "code": "icd10cm C79.51", "recordedDate": "2024-01-10"}}
 WORDS = {"shape", "record", "alone", "gate", "note", "had", "may-have-had", "not-had", "because", "today"}
+WORDS |= {"answers", "set-aside"}
+TRUTHS = {True: TRUE, False: FALSE, "unknown": UNKNOWN}
 
 
 class Loader(yaml.SafeLoader):
@@ -162,6 +166,11 @@ def test_a_fact_is_read_in_whatever_shape_the_record_gives_it(
         assert ("closed" if trace.gate else "open") == row.raw["gate"], trace.gate
     for fact, words in row.raw.get("note", {}).items():
         assert words in trace.facts[fact].note
+    for fact, answers in row.raw.get("answers", {}).items():
+        expected_truths = {answer: TRUTHS[truth] for answer, truth in answers.items()}
+        assert {answer: trace.facts[fact].answer(answer).truth for answer in answers} == expected_truths
+    for fact, words in row.raw.get("set-aside", {}).items():
+        assert any(words in reason for _, reason in trace.facts[fact].set_aside), trace.facts[fact].set_aside
     check_history(trace, row)
 
 

@@ -1,6 +1,6 @@
 """Drugs and the classes they belong to: what a statement, a refusal or a contraindication can name."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +38,7 @@ def read_drugs(files: Files, sources: Mapping[str, Source], problems: list[Probl
     """Compile the drug files and classes.yaml."""
     classes = {raw["class"]: raw for raw in files.one("classes")["classes"]}
     drugs = {key: _drug(key, raw, classes, sources, problems) for key, raw in files.all("drug", problems)}
+    problems += _dangling(files, drugs, classes)
     upwards = {name: _upwards(name, classes) for name in classes}
     return Drugs(
         drugs=drugs,
@@ -53,6 +54,16 @@ def read_drugs(files: Files, sources: Mapping[str, Source], problems: list[Probl
         },
         broad=frozenset(name for name, raw in classes.items() if raw.get("broad")),
     )
+
+
+def _dangling(files: Files, drugs: Mapping[str, Drug], classes: Mapping[str, Any]) -> Iterator[Problem]:
+    """Forms and regimens that name a drug or a class which has no file."""
+    for drug in drugs.values():
+        for part in {*drug.contains, *drug.form_of} - drugs.keys():
+            yield Problem(f"cards/drugs/{drug.id}.yaml:/form_of", repr(part), "a drug of cards/drugs")
+    for row in files.one("regimens")["regimens"]:
+        for part in {*row["drugs"]} - drugs.keys() | {*row.get("classes", ())} - classes.keys():
+            yield Problem(f"cards/regimens.yaml:/{row['regimen']}", repr(part), "a drug or class")
 
 
 def _drug(
@@ -71,6 +82,7 @@ def _drug(
         contains=tuple(raw.get("contains", ())),
         rxnorm=tuple(Code(row["system"], row["code"], row["display"]) for row in ingredients),
         named_in=tuple(raw["named_in"]),
+        form_of=tuple(raw.get("form_of", ())),
     )
 
 

@@ -20,6 +20,7 @@ _MORE = (
     "thresholds",
     "scores",
     "no_other_cancer",
+    "one_regimen_days",
 )
 _NUMBERS = frozenset(str(n) for n in range(1, 10))
 

@@ -14,7 +14,9 @@ from cds_service.errors import Problem
 from cds_service.knowledge.strict_yaml import read_yaml
 
 _FOLDERS = {"sources": "source", "facts": "fact", "drugs": "drug"}
-_SINGLE = ("knowledge", "systems", "classes", "values", "conditions", "reading", "effects", "override-reasons")
+_SINGLE = (
+    "knowledge", "systems", "classes", "regimens", "values", "conditions", "reading", "effects", "override-reasons",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

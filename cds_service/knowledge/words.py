@@ -63,9 +63,25 @@ def _worded(files: Files) -> Iterator[tuple[str, str, Sense]]:
     for drug, raw in files.data.get("drug", {}).items():
         for word in raw["names"]:
             yield "drug", word, Sense("drug", drug, "text", word)
+        for word in raw.get("ambiguous_names", []):
+            yield "drug", word, Sense("ambiguous", "drug", "", word, (drug,), "another use is as likely")
+        for word in raw.get("not_names", []):
+            yield "drug", word, Sense("other", drug, "text", word)
+        for word in raw.get("not_with", []):
+            yield f"not-with:{drug}", word, Sense("word", drug, "not-with", word)
+        for word in raw.get("solvents", []):
+            yield "solvent", word, Sense("ambiguous", "drug", "", word, (drug,), "its solvent")
+    for raw in files.one("regimens")["regimens"]:
+        for word in raw["names"]:
+            for drug in raw["drugs"]:
+                yield "drug", word, Sense("drug", drug, "regimen", word)
+            for class_ in raw.get("classes", []):
+                yield "drug", word, Sense("class", class_, "regimen", word)
     for raw in files.one("classes")["classes"]:
         for word in raw.get("names", []):
             yield "drug", word, Sense("class", raw["class"], "text", word)
+        for word in raw.get("not_names", []):
+            yield "drug", word, Sense("other", raw["class"], "text", word)
     for meaning, listed in files.one("values")["words"].items():
         for word in listed:
             yield "value", word, Sense("value", "value", meaning, word)

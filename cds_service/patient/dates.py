@@ -5,6 +5,7 @@ certain: '2013-06' is neither before nor after '2013-06-15'.
 """
 
 import re
+from calendar import timegm
 from collections.abc import Iterable
 
 _DATE = re.compile(r"(\d{4})(?:-(0[1-9]|1[0-2])(?:-(0[1-9]|[12]\d|3[01]))?)?(?![\d-])")
@@ -22,6 +23,21 @@ def certainly_before(one: str, other: str) -> bool:
         return False
     length = min(len(one), len(other))
     return one[:length] < other[:length]
+
+
+def days_between(one: str, other: str) -> int | None:
+    """How many days lie between two full dates; None where a date is not full."""
+    if min(len(one), len(other)) < len("YYYY-MM-DD"):
+        return None
+    try:
+        return abs(_number(one) - _number(other))
+    except ValueError:  # 30 February
+        return None
+
+
+def _number(date: str) -> int:
+    year, month, day_ = (int(part) for part in date.split("-"))
+    return timegm((year, month, day_, 0, 0, 0)) // 86_400
 
 
 def newest(dates: Iterable[str]) -> set[int]:

@@ -6,7 +6,18 @@ from cds_service.errors import KnowledgeError, Problem
 from cds_service.kleene import FALSE, TRUE, UNKNOWN, Truth
 from cds_service.knowledge.knowledge import Knowledge
 from cds_service.model import Atom, Fact, FactDefinition, Open
-from cds_service.patient import brca, calcium, disease, fitness, history, measures, menopause, receptors
+from cds_service.patient import (
+    brca,
+    calcium,
+    disease,
+    fitness,
+    history,
+    lines,
+    measures,
+    menopause,
+    receptors,
+    removals,
+)
 from cds_service.patient.chart import Chart, chart
 from cds_service.patient.in_hand import Held, Order, orders
 from cds_service.patient.recognise import Recogniser
@@ -31,9 +42,9 @@ KINDS: dict[str, Kind] = {
     "organ-symptoms": disease.organ_symptoms,
     "history": history.prior_medications,
     "progression": history.progressed_on,
-    "lines": history.lines,
-    "contraindications": history.contraindications,
-    "refusals": history.refusals,
+    "lines": lines.lines,
+    "contraindications": removals.contraindications,
+    "refusals": removals.refusals,
     "fitness": fitness.fitness,
     "calcium": calcium.calcium,
     "extent": disease.extent,

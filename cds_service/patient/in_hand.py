@@ -10,9 +10,9 @@ from typing import Any
 
 from cds_service.patient.chart import Chart, Entry
 from cds_service.patient.elements import objects, one_or_more, word
-from cds_service.patient.medicines import medication, name
+from cds_service.patient.naming import Naming, naming
 from cds_service.patient.project import fault
-from cds_service.patient.recognise import Recognised, plain_codes, text_of
+from cds_service.patient.recognise import plain_codes, text_of
 from cds_service.patient.record import Record
 from cds_service.patient.references import References, name_of
 
@@ -111,16 +111,16 @@ def _order(one: Held, names: References, charts: tuple[Chart, Chart]) -> Order:
         return Order(one.reference, reason=reason)
     if not any(key in one.raw for key in ("medicationCodeableConcept", "medicationReference")):
         return Order(one.reference, reason="it names no medicine yet")
-    entry = Entry(one.reference, "MedicationRequest", one.raw, (), "")
-    concept, problem = medication(entry, within)
-    if concept is None and problem:
-        concept, problem = medication(entry, chart)
-    if problem:
-        referred = concept is None and "medicationReference" in one.raw
-        return Order(one.reference, reason=problem, open=referred)
-    if not text_of(concept) and not any(coding.get("code") for coding in _codings(concept)):
+    concept = one.raw.get("medicationCodeableConcept")
+    if concept is not None and not text_of(concept) and not any(coding.get("code") for coding in _codings(concept)):
         return Order(one.reference, reason="it names no medicine yet")
-    return _naming(one.reference, name(concept, chart), chart)
+    entry = Entry(one.reference, "MedicationRequest", one.raw, (), "")
+    told = naming(entry, within)
+    if told.problem:
+        told = naming(entry, chart)
+    if told.problem:
+        return Order(one.reference, reason=told.problem, open=concept is None)
+    return _order_of(one.reference, told, chart)
 
 
 def _codings(concept: Any) -> list[dict[str, Any]]:
@@ -147,7 +147,10 @@ def _is_of(raw: dict[str, Any], patient: str, names: References, without: bool) 
     return all(names.name(text) in ours or text == f"urn:uuid:{patient}" for text in told) if told else without
 
 
-def _naming(reference: str, named: tuple[Recognised, ...], chart: Chart) -> Order:
+def _order_of(reference: str, told: Naming, chart: Chart) -> Order:
+    if told.other_use:
+        return Order(reference, reason=told.other_use)
+    named = told.senses
     unsure = [one.sense.may_be for one in named if one.sense.role == "ambiguous"]
     if unsure:
         may_be = tuple(dict.fromkeys(drug for drugs in unsure for drug in drugs))

@@ -2,9 +2,14 @@
 
 A course is one drug in one setting. Several resources about it (an order, its administrations) are one course. What a
 resource does not say stays unknown: a stop without a reason is not a failure and not a success.
+
+An order counts as treatment from the day it is in force, unless the record says that it was not taken: a statement
+(`not-taken`) or an administration (`not-done`) of the same drug, not older than the order, where nothing shows that it
+was. Then an order in force is no treatment; an order that ended or was stopped disagrees with it, and the treatment is
+unknown. Both resources are shown. An order stopped because the patient refused may or may not have been taken.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,18 +17,29 @@ from cds_service.kleene import FALSE, TRUE, UNKNOWN, Truth
 from cds_service.patient.chart import Chart, Entry
 from cds_service.patient.dates import certainly_before, day
 from cds_service.patient.elements import objects, one_or_more
-from cds_service.patient.project import fault
+from cds_service.patient.naming import Naming, naming, spoken_drugs
 from cds_service.patient.recognise import Recognised, text_of
+from cds_service.patient.setting import UNSAID, Setting, setting_of
 
 KINDS = ("MedicationRequest", "MedicationStatement", "MedicationAdministration")
 #: statuses under which a resource says nothing of what was taken
 _VOID = {"entered-in-error", "cancelled", "draft", "not-done", "not-taken", "intended"}
-BEFORE, METASTATIC, UNSAID = "before metastatic disease", "metastatic", "unknown"
+_DENIED = {"not-done", "not-taken"}
+_OVER = {"completed", "stopped"}
+_IN_FORCE = {"active", "on-hold", "in-progress"}
+#: reasons of a stop that are no failure
+_NO_FAILURE = {"planned", "not-tolerated", "refused", "pregnancy", "access", "reordered"}
+#: the elements by which a resource names the order that it belongs to
+_ORDERED_BY = ("request", "basedOn", "derivedFrom", "partOf")
 
 
 @dataclass(frozen=True)
 class Course:
-    """One drug (or, where only that is on record, one class) given in one setting."""
+    """One drug (or, where only that is on record, one class) given in one setting. `last` is the latest day on which
+    it is known to have been given; `elsewhere` says that it was not given for this cancer as far as the record
+    tells; `end_unsure` that it is in force by its status and has an end that is not known to lie ahead: over or not is
+    not certain.
+    """
 
     drug: str
     named_class: str
@@ -31,12 +47,19 @@ class Course:
     active: bool
     start: str
     end: str
-    setting: str
+    last: str
+    setting: Setting
     progressed: Truth
     planned: bool
     not_tolerated: bool
     sources: tuple[tuple[str, str], ...]
+    kinds: frozenset[str]
+    end_unsure: bool = False
+    on_hold: bool = False
+    refused: bool = False
+    elsewhere: bool = False
     by_diagnosis: bool = False
+    may_be: tuple[str, ...] = ()
 
     @property
     def references(self) -> tuple[str, ...]:
@@ -50,10 +73,32 @@ class Medicines:
 
     courses: list[Course] = field(default_factory=list)
     may_be: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
+    may_have_failed: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
     unnamed: list[str] = field(default_factory=list)
     no_information: list[str] = field(default_factory=list)
     none_known: list[str] = field(default_factory=list)
     set_aside: list[tuple[str, str]] = field(default_factory=list)
+
+    def unclear(self, entry: Entry, subjects: Iterable[str], reason: str, failed: Truth = UNKNOWN) -> None:
+        """These may have been given; nobody can tell, for this reason. `failed`: did the disease progress on them."""
+        reached = (entry.reference, tuple(subjects))
+        self.may_be.append(reached)
+        self.set_aside.append((entry.reference, reason))
+        if failed is not FALSE:
+            self.may_have_failed.append(reached)
+
+
+#: a resource with the course that it tells of
+Told = tuple[Entry, Course]
+
+
+@dataclass(frozen=True)
+class Denial:
+    """A resource that says that some drugs were not taken or not given."""
+
+    reference: str
+    drugs: tuple[str, ...]
+    date: str
 
 
 def medicines(chart: Chart) -> Medicines:
@@ -71,240 +116,316 @@ def courses(chart: Chart) -> list[Course]:
 
 def _read(chart: Chart) -> Medicines:
     result = Medicines()
-    read: list[Course] = []
-    first = first_metastasis(chart)
+    told: list[Told] = []
+    denials: list[Denial] = []
     for entry in chart.of(*KINDS):
-        concept, problem = medication(entry, chart)
+        found = naming(entry, chart)
         if entry.status in _VOID:
             result.set_aside.append((entry.reference, entry.no_evidence))
-            continue
-        if problem:
-            result.unnamed.append(entry.reference)
-            result.set_aside.append((entry.reference, problem))
-            continue
-        named = name(concept, chart)
-        statement = {one.sense.meaning for one in named if one.sense.role == "says"}
-        relevant = [one for one in named if one.sense.role in ("drug", "class", "ambiguous")]
-        if not relevant and not statement:
-            continue
-        if entry.unreadable:
-            result.set_aside.append((entry.reference, entry.unreadable))
-            result.may_be.append((entry.reference, tuple(one.sense.subject for one in relevant)))
-            continue
-        if statement & {"no-information", "none"}:
-            (result.no_information if "no-information" in statement else result.none_known).append(entry.reference)
-            continue
-        if entry.no_evidence:
-            result.set_aside.append((entry.reference, entry.no_evidence))
-            if entry.status == "unknown":
-                result.may_be.append((entry.reference, tuple(one.sense.subject for one in relevant)))
-            continue
-        read += _courses_of(entry, relevant, chart, first, result)
-    for entry, said in chart.saying("prior-medications"):
-        drugs = chart.knowledge.members.get(said.sense.meaning)
-        if drugs and entry.kind in ("Condition", "Procedure") and not entry.unreadable and not entry.no_evidence:
-            read.append(_class_course(entry, said, chart))
+            if entry.status in _DENIED and not entry.unreadable:
+                denials.append(Denial(entry.reference, found.subjects, period_of(entry.raw)[0]))
+        elif _is_treatment(entry, found, result):
+            told += [(entry, course) for course in _courses_of(entry, found, chart, result)]
+    told = _with_setting_of_their_orders(_without_denied(told, denials, result), chart)
+    read = [course for _, course in told] + list(_from_other_resources(chart, result))
     result.courses = _after_worsening(_merged(_told_by_drugs(read)), chart)
     return result
 
 
+def _is_treatment(entry: Entry, found: Naming, result: Medicines) -> bool:
+    """Whether a resource tells of a treatment; if not, what it says instead is noted."""
+    said = {one.sense.meaning for one in found.senses if one.sense.role == "says"}
+    relevant = [one for one in found.senses if one.sense.role in ("drug", "class", "ambiguous")]
+    if found.problem:
+        result.unnamed.append(entry.reference)
+        result.set_aside.append((entry.reference, found.problem))
+    elif found.other_use:
+        result.set_aside.append((entry.reference, found.other_use))
+    elif (relevant or said) and entry.unreadable:
+        result.unclear(entry, (one for one in found.subjects if relevant), entry.unreadable)
+    elif said:
+        (result.no_information if "no-information" in said else result.none_known).append(entry.reference)
+    elif relevant and entry.no_evidence:
+        if entry.status in _IN_FORCE | _OVER:
+            result.set_aside.append((entry.reference, entry.no_evidence))
+        else:  # unknown, or none of FHIR's
+            result.unclear(entry, found.subjects, entry.no_evidence)
+    else:
+        return bool(relevant)
+    return False
+
+
 def _told_by_drugs(read: list[Course]) -> list[Course]:
-    """Leave out what a diagnosis says of a class where a medication of that class says it with its drug."""
-    told = {name for course in read if course.drug for name in course.classes}
-    return [course for course in read if course.drug or not course.by_diagnosis or course.named_class not in told]
-
-
-# NAMING THE DRUG
-
-
-def medication(entry: Entry, chart: Chart) -> tuple[Any, str]:
-    """The concept that names the medicine of a resource, or why it cannot be had."""
-    concept = entry.raw.get("medicationCodeableConcept")
-    if concept is not None:
-        return concept, ""
-    raw = entry.raw.get("medicationReference")
-    reference = raw if isinstance(raw, dict) else {}
-    shown = reference.get("display")
-    found = chart.record.target(reference, entry.raw)
-    if found is None:
-        return ({"text": shown}, "") if isinstance(shown, str) else (None, "it names no medicine that can be found")
-    problem = fault(found) if found.get("resourceType") == "Medication" else "its reference is no Medication"
-    return found.get("code"), problem
-
-
-def name(concept: Any, chart: Chart) -> tuple[Recognised, ...]:
-    """What a medication concept names: by code, else by words. A code that is not this use (a cream) names nothing.
-
-    The most precise code wins: a product over a form over a plain ingredient, because the ingredient of an
-    antibody-drug conjugate or of a liposomal form rolls up to another drug.
+    """Leave out what a diagnosis or procedure says of a class where a medication of that class says it with its drug:
+    one that is over and of the same setting, for what is past.
     """
-    coded = chart.recogniser.codes(concept)
-    if any(one.sense.role == "not-this" for one in coded):
-        return ()
-    if any(one.sense.role == "says" for one in coded):
-        return tuple(one for one in coded if one.sense.role == "says")
-    for level in ("product", "ingredient-form", "ingredient"):
-        named = tuple(one for one in coded if one.sense.role == "drug" and one.sense.meaning == level)
-        if named:
-            spoken = _spoken_drugs(concept, chart)
-            if spoken and not {one.sense.subject for one in spoken} & {one.sense.subject for one in named}:
-                return _either(named, spoken)
-            return _unique(named)
-    spoken = _spoken_drugs(concept, chart)
-    if any(one.sense.role == "ambiguous" for one in coded):
-        return _unique(tuple(one for one in coded if one.sense.role == "ambiguous"))
-    classes = tuple(one for one in coded if one.sense.role == "class")
-    return _unique(spoken or classes or chart.recogniser.spoken("says:prior-medications", text_of(concept)))
+    drugs = [course for course in read if course.drug]
+    return [course for course in read if not course.by_diagnosis or not any(_tells(one, course) for one in drugs)]
 
 
-def _spoken_drugs(concept: Any, chart: Chart) -> tuple[Recognised, ...]:
-    spoken = chart.recogniser.spoken("drug", text_of(concept))
-    drugs = tuple(one for one in spoken if one.sense.role == "drug")
-    return drugs or spoken
+def _tells(one: Course, diagnosis: Course) -> bool:
+    if diagnosis.named_class not in one.classes:
+        return False
+    same = diagnosis.setting in (UNSAID, one.setting) or one.setting is UNSAID
+    return diagnosis.active or (same and not one.active)
 
 
-def _either(named: tuple[Recognised, ...], spoken: tuple[Recognised, ...]) -> tuple[Recognised, ...]:
-    """A code and a text that name different drugs: it may be any of them."""
-    drugs = tuple(sorted({one.sense.subject for one in named + spoken}))
-    sense = replace(named[0].sense, role="ambiguous", subject="drug", may_be=drugs, meaning="")
-    return (Recognised(sense, f"{named[0].how}, but {spoken[0].how}"),)
+# COURSES OF MEDICATION RESOURCES
 
 
-def _unique(named: tuple[Recognised, ...]) -> tuple[Recognised, ...]:
-    return tuple({one.sense.subject: one for one in reversed(named)}.values())
-
-
-# COURSES
-
-
-def _courses_of(
-    entry: Entry, named: list[Recognised], chart: Chart, first: tuple[str, bool], result: Medicines
-) -> Iterator[Course]:
-    start, end = _period(entry.raw)
-    progressed, planned, not_tolerated = _ending(entry, chart)
-    setting = _setting(entry, chart, start, end, first)
-    active = entry.status in ("active", "on-hold", "in-progress") and not end
-    for one in named:
-        if one.sense.role == "ambiguous":
-            result.may_be.append((entry.reference, one.sense.may_be))
-            result.set_aside.append((entry.reference, f"it may be one of {', '.join(one.sense.may_be)} ({one.how})"))
-        candidates = one.sense.may_be if one.sense.role == "ambiguous" else (one.sense.subject,)
-        yield Course(
+def _courses_of(entry: Entry, found: Naming, chart: Chart, result: Medicines) -> Iterator[Course]:
+    meanings = set(reasons(entry, chart))
+    if "never-taken" in meanings and entry.kind == "MedicationRequest":
+        result.set_aside.append((entry.reference, "an order that was never taken, by the reason it was stopped for"))
+        return
+    course = _course_of(entry, meanings, chart, result)
+    if certainly_before(entry.today, course.start):
+        result.set_aside.append((entry.reference, "planned: it starts after the day of the call"))
+        return
+    for one in found.senses:
+        may_be = one.sense.may_be if one.sense.role == "ambiguous" else ()
+        if may_be:
+            why = f"it may be {' or '.join(may_be)} ({one.how})" if may_be[1:] else one.sense.why
+            result.unclear(entry, may_be, why, course.progressed)
+        if len(may_be) == 1:
+            continue  # the drug is known, whether it was given for cancer is not
+        yield replace(
+            course,
             drug=one.sense.subject if one.sense.role == "drug" else "",
             named_class=one.sense.subject if one.sense.role == "class" else "",
             # whichever of several drugs it was, the classes that they share were given
-            classes=frozenset.intersection(*(chart.classes_of(candidate) for candidate in candidates)),
-            active=active,
-            start=start,
-            end=end,
-            setting=setting,
-            progressed=progressed,
-            planned=planned,
-            not_tolerated=not_tolerated,
+            classes=frozenset.intersection(*(chart.classes_of(each) for each in may_be or (one.sense.subject,))),
             sources=((entry.reference, one.how),),
+            may_be=may_be,
         )
 
 
+def _course_of(entry: Entry, meanings: set[str], chart: Chart, result: Medicines) -> Course:
+    """The course that a medication resource tells of, before it is said of which drug."""
+    start, end = period_of(entry.raw)
+    if start and end and certainly_before(end, start):
+        result.set_aside.append((entry.reference, "its dates: it ends before its start"))
+        start, end = "", ""
+    progressed, planned = _ending(entry, meanings)
+    setting, elsewhere = setting_of(entry, chart, start, end)
+    in_force = entry.status in _IN_FORCE
+    ahead = bool(entry.today) and bool(end) and not certainly_before(end, entry.today)
+    return Course(
+        drug="",
+        named_class="",
+        classes=frozenset(),
+        active=in_force and (not end or ahead),
+        start=start,
+        end=end,
+        last=end or start,
+        setting=setting,
+        progressed=progressed if not elsewhere or progressed is FALSE else UNKNOWN,
+        planned=planned,
+        not_tolerated="not-tolerated" in meanings,
+        sources=(),
+        kinds=frozenset({entry.kind}),
+        end_unsure=in_force and bool(end) and not ahead,
+        on_hold=entry.status == "on-hold",
+        refused="refused" in meanings,
+        elsewhere=elsewhere,
+    )
+
+
+def period_of(raw: dict[str, Any]) -> tuple[str, str]:
+    """From when to when, as far as the resource says; the planned end of an order in force is no end, and
+    the day on which a treatment of the past was reported is not its start.
+    """
+    for name in ("effectivePeriod", "occurrencePeriod"):
+        period = raw.get(name)
+        if isinstance(period, dict):
+            return day(period.get("start")), day(period.get("end"))
+    planned = [one for one in _planned_periods(raw) if isinstance(one, dict)]
+    over = raw.get("status") not in _IN_FORCE
+    end = next((day(one.get("end")) for one in planned if day(one.get("end"))), "") if over else ""
+    reported = raw.get("reportedBoolean") is True or "reportedReference" in raw
+    start = day(raw.get("effectiveDateTime")) or ("" if reported and over else day(raw.get("authoredOn")))
+    return start or next((day(one.get("start")) for one in planned if day(one.get("start"))), ""), end
+
+
+def _planned_periods(raw: dict[str, Any]) -> Iterator[Any]:
+    dispense = raw.get("dispenseRequest")
+    if isinstance(dispense, dict):
+        yield dispense.get("validityPeriod")
+    for dosage in objects(raw.get("dosageInstruction")):
+        timing = dosage.get("timing")
+        repeat = timing.get("repeat") if isinstance(timing, dict) else None
+        if isinstance(repeat, dict):
+            yield repeat.get("boundsPeriod")
+
+
+def _ending(entry: Entry, meanings: set[str]) -> tuple[Truth, bool]:
+    """Did the disease progress on it; did it end as planned."""
+    if "unclear" in meanings:
+        return UNKNOWN, False
+    if "progression" in meanings:
+        return TRUE, False
+    if meanings & _NO_FAILURE:
+        return FALSE, "planned" in meanings
+    if entry.status == "stopped":
+        return UNKNOWN, False
+    return FALSE, entry.status == "completed"
+
+
+def reasons(entry: Entry, chart: Chart) -> Iterator[str]:
+    """What the reason of a stopped, omitted or refused treatment says; `unclear` where a code and words differ about
+    progression.
+    """
+    names = ["statusReason", "reasonNotTaken", "notDoneReason"]
+    if entry.raw.get("doNotPerform") is True:
+        names.append("reasonCode")
+    for concept in [one for name in names for one in one_or_more(entry.raw.get(name))]:
+        coded = {one.sense.meaning for one in chart.recogniser.codes(concept) if one.sense.role == "says"}
+        spoken = {one.sense.meaning for one in chart.recogniser.spoken("says:progressed-on", text_of(concept))}
+        yield from coded or spoken
+        if coded and spoken - coded and ("progression" in coded) != ("progression" in spoken):
+            yield "unclear"
+
+
+# WHAT WAS ORDERED AND NOT TAKEN
+
+
+def _without_denied(told: list[Told], denials: list[Denial], result: Medicines) -> list[Told]:
+    """Leave out the orders of which the record says, or lets it open, that they were never taken."""
+    taken = [(entry, course) for entry, course in told if entry.kind != "MedicationRequest"]
+    kept = []
+    for entry, course in told:
+        doubt = _doubt(entry, course, denials) if entry.kind == "MedicationRequest" else ""
+        if not doubt or any(_shows(other, course) for _, other in taken):
+            kept.append((entry, course))
+        elif doubt == "refused":
+            why = "an order stopped as refused: whether it was taken is not on record"
+            result.unclear(entry, _of(course), why, course.progressed)
+        elif entry.status in _IN_FORCE:
+            result.set_aside.append((entry.reference, f"an order that was never taken, says {doubt}"))
+        else:
+            result.unclear(entry, _of(course), f"it and {doubt} disagree whether it was taken", course.progressed)
+    return kept
+
+
+def _of(course: Course) -> tuple[str, ...]:
+    return course.may_be or (course.drug or course.named_class,)
+
+
+def _doubt(entry: Entry, course: Course, denials: list[Denial]) -> str:
+    """What speaks against an order having been taken: the reference of a denial, or that it was refused."""
+    for denial in denials:
+        if set(_of(course)) & set(denial.drugs) and not certainly_before(denial.date, course.start):
+            return denial.reference
+    return "refused" if entry.status == "stopped" and course.progressed is FALSE and course.refused else ""
+
+
+def _shows(other: Course, order: Course) -> bool:
+    """Whether a statement or administration shows that an order was taken."""
+    return bool(set(_of(other)) & set(_of(order))) and not certainly_before(other.last, order.start)
+
+
+def _with_setting_of_their_orders(told: list[Told], chart: Chart) -> list[Told]:
+    """A dose that does not tell its setting has that of the order it names, or of the course it falls into."""
+    known = [(entry, course) for entry, course in told if course.setting is not UNSAID or course.elsewhere]
+    return [(entry, _like_its_order(entry, course, known, chart)) for entry, course in told]
+
+
+def _like_its_order(entry: Entry, course: Course, known: list[Told], chart: Chart) -> Course:
+    if course.setting is not UNSAID or course.elsewhere or not course.drug:
+        return course
+    same = [(other, one) for other, one in known if one.drug == course.drug]
+    orders = _orders_named(entry.raw, chart) if same else set()
+    own = {(one.setting, one.elsewhere) for other, one in same if other.reference in orders}
+    own = own or {(one.setting, one.elsewhere) for _, one in same if _within(course, one)}
+    if len(own) != 1:
+        return course
+    setting, elsewhere = own.pop()
+    return replace(course, setting=setting, elsewhere=elsewhere)
+
+
+def _orders_named(raw: dict[str, Any], chart: Chart) -> set[str]:
+    return {chart.record.references.name(one) for name in _ORDERED_BY for one in one_or_more(raw.get(name))}
+
+
+def _within(course: Course, other: Course) -> bool:
+    """Whether a course is known to lie within the dates of another."""
+    if not course.start or not other.start or not other.end:
+        return False
+    return not certainly_before(course.start, other.start) and not certainly_before(other.end, course.last)
+
+
+# OTHER RESOURCES THAT TELL OF TREATMENT
+
+
+def _from_other_resources(chart: Chart, result: Medicines) -> Iterator[Course]:
+    """Treatment on record as a diagnosis or procedure: by code; in words, a procedure that is named so and no more."""
+    for entry, said in chart.saying("prior-medications"):
+        drugs = chart.knowledge.members.get(said.sense.meaning)
+        if drugs and entry.kind in ("Condition", "Procedure") and not entry.unreadable and not entry.no_evidence:
+            yield _class_course(entry, said, chart)
+    counted = set(chart.knowledge.facts["lines"].more["by_classes"])
+    for entry in chart.of("Condition", "Procedure"):
+        if not entry.codes and entry.text:
+            yield from _in_words(entry, counted, chart, result)
+
+
+def _in_words(entry: Entry, counted: set[str], chart: Chart, result: Medicines) -> Iterator[Course]:
+    named = [one for one in spoken_drugs(entry.text, chart) if chart.classes_of(one.sense.subject) & counted]
+    if not named or entry.no_evidence:
+        return
+    subjects = tuple(dict.fromkeys(one.sense.subject for one in named))
+    if entry.unreadable:
+        result.unclear(entry, subjects, entry.unreadable)
+    elif entry.kind == "Procedure" and f"“{entry.text}”" in named[0].how and named[0].sense.role == "class":
+        yield _class_course(entry, Recognised(replace(named[0].sense, meaning=subjects[0]), named[0].how), chart)
+    elif entry.kind == "Procedure" or _says_treated(entry.text, chart):
+        result.unclear(entry, subjects, f"words that may tell of a treatment ({named[0].how})")
+
+
+def _says_treated(text: str, chart: Chart) -> bool:
+    said = {one.sense.meaning for one in chart.recogniser.spoken("says:prior-medications", text)}
+    return "treated" in said and "relative" not in said
+
+
 def _class_course(entry: Entry, said: Recognised, chart: Chart) -> Course:
-    """A class without a drug: 'personal history of chemotherapy', 'long-term (current) use of …'."""
+    """A class without a drug: 'personal history of chemotherapy', 'long-term (current) use of …', a procedure."""
     current = said.sense.manner == "current"
+    performed = entry.raw.get("performedPeriod")
+    end = day(performed.get("end")) if isinstance(performed, dict) else ""
+    start = entry.date if entry.kind == "Procedure" else ""
+    setting, elsewhere = setting_of(entry, chart, start, end) if entry.kind == "Procedure" else (UNSAID, False)
     return Course(
         drug="",
         named_class=said.sense.meaning,
         classes=chart.classes_of(said.sense.meaning),
         active=current,
-        start="",
-        end="",
-        setting=UNSAID,
+        start=start,
+        end=end,
+        last=end or start,
+        setting=setting,
         progressed=FALSE if current else UNKNOWN,
         planned=False,
         not_tolerated=False,
         sources=((entry.reference, said.how),),
+        kinds=frozenset({entry.kind}),
+        elsewhere=elsewhere,
         by_diagnosis=True,
     )
 
 
-def _period(raw: dict[str, Any]) -> tuple[str, str]:
-    for name_ in ("effectivePeriod", "occurrencePeriod"):
-        period = raw.get(name_)
-        if isinstance(period, dict):
-            return day(period.get("start")), day(period.get("end"))
-    dispense = raw.get("dispenseRequest")
-    validity = dispense.get("validityPeriod") if isinstance(dispense, dict) else None
-    end = day(validity.get("end")) if isinstance(validity, dict) and raw.get("status") != "active" else ""
-    return day(raw.get("effectiveDateTime")) or day(raw.get("authoredOn")) or day(raw.get("dateAsserted")), end
-
-
-def _ending(entry: Entry, chart: Chart) -> tuple[Truth, bool, bool]:
-    """Did the disease progress on it; did it end as planned; was it not tolerated."""
-    meanings = set(reasons(entry, chart))
-    status = entry.status
-    if "progression" in meanings:
-        return TRUE, False, "not-tolerated" in meanings
-    if meanings & {"planned", "not-tolerated", "refused", "pregnancy"}:
-        return FALSE, "planned" in meanings, "not-tolerated" in meanings
-    if status == "stopped":
-        return UNKNOWN, False, False
-    return FALSE, status == "completed", False
-
-
-def reasons(entry: Entry, chart: Chart) -> Iterator[str]:
-    """What the reason of a stopped, omitted or refused treatment says."""
-    reason = entry.raw.get("statusReason") or entry.raw.get("reasonNotTaken") or entry.raw.get("notDoneReason")
-    for concept in one_or_more(reason):
-        known = [one for one in chart.recogniser.codes(concept) if one.sense.role == "says"]
-        spoken = chart.recogniser.spoken("says:progressed-on", text_of(concept))
-        for one in known or spoken:
-            yield one.sense.meaning
-
-
-def _setting(entry: Entry, chart: Chart, start: str, end: str, first: tuple[str, bool]) -> str:
-    """By intent or reason on the resource; else by its dates against the first evidence of metastasis."""
-    said = set(_said_settings(entry, chart))
-    if said & {"adjuvant", "neoadjuvant", "curative", "prevention"}:
-        return UNSAID if "metastatic" in said else BEFORE
-    if "metastatic" in said:
-        return METASTATIC
-    date, complete = first
-    if date and (certainly_before(end, date) or certainly_before(start, date)):
-        return BEFORE if complete else UNSAID
-    if date and start and not certainly_before(start, date) and len(start) >= len(date):
-        return METASTATIC
-    return UNSAID
-
-
-def _said_settings(entry: Entry, chart: Chart) -> Iterator[str]:
-    concepts: list[Any] = []
-    for name_ in ("category", "reasonCode"):
-        concepts += one_or_more(entry.raw.get(name_))
-    concepts += [extension.get("valueCodeableConcept") for extension in objects(entry.raw.get("extension"))]
-    for concept in concepts:
-        coded = [one for one in chart.recogniser.codes(concept) if one.sense.role == "setting"]
-        spoken = chart.recogniser.spoken("setting", text_of(concept))
-        for one in coded or spoken:
-            yield one.sense.meaning
-    for reference in objects(entry.raw.get("reasonReference")):
-        if chart.record.references.name(reference) in chart.metastases:
-            yield "metastatic"
-
-
-def first_metastasis(chart: Chart) -> tuple[str, bool]:
-    """The earliest dated evidence of metastasis, and whether all of it is dated (else something may be earlier)."""
-    dates = list(chart.metastases.values())
-    dated = sorted(date for date in dates if date)
-    return (dated[0] if dated else "", len(dated) == len(dates) and bool(dated))
+# ONE COURSE OUT OF SEVERAL RESOURCES
 
 
 def _merged(read: list[Course]) -> list[Course]:
     """Several resources about one drug in one setting are one course."""
-    merged: dict[tuple[str, frozenset[str], str], Course] = {}
+    merged: dict[tuple[object, ...], Course] = {}
     for course in sorted(read, key=lambda one: (one.start or "9999", one.sources)):
-        key = (course.drug, course.classes, course.setting)
+        key = (course.drug, course.classes, course.may_be, course.setting, course.elsewhere)
         known = merged.get(key)
         merged[key] = course if known is None else _joined(known, course)
     # sorted once at the end: a course of a thousand administrations is no rarity
     whole = [replace(course, sources=tuple(sorted(set(course.sources)))) for course in merged.values()]
-    return sorted(whole, key=lambda one: (one.start or "9999", one.drug, one.setting))
+    return sorted(whole, key=lambda one: (one.start or "9999", one.drug, one.setting.value))
 
 
 def _joined(one: Course, other: Course) -> Course:
@@ -316,29 +437,64 @@ def _joined(one: Course, other: Course) -> Course:
         active=active,
         start=one.start or other.start,
         end="" if active else max(ends, default=""),
+        last=max(one.last, other.last),
         progressed=TRUE if TRUE in progressed else UNKNOWN if UNKNOWN in progressed and not active else FALSE,
         planned=one.planned or other.planned,
         not_tolerated=one.not_tolerated or other.not_tolerated,
         sources=one.sources + other.sources,
+        kinds=one.kinds | other.kinds,
+        end_unsure=(one.end_unsure or other.end_unsure) and not active,
+        on_hold=active and all(each.on_hold for each in (one, other) if each.active),
     )
+
+
+# A DISEASE THAT IS WORSE
 
 
 def _after_worsening(listed: list[Course], chart: Chart) -> list[Course]:
     """A disease status 'worsened' while a course ran, or at its open end, means progression on it."""
-    worsened = [
-        (entry.date, entry.reference, one.how)
-        for entry, one in chart.saying("progressed-on")
-        if entry.kind == "Observation" and one.sense.meaning == "progression"
-        and entry.date and not entry.unreadable and not entry.no_evidence
-    ]  # fmt: skip
-    return [_failed_by(course, worsened) for course in listed]
+    worsened = sorted(
+        (entry.date, entry.reference, how)
+        for entry, how in _worsened(chart)
+        if entry.date and not entry.unreadable and not entry.no_evidence
+    )
+    return [_failed_by(course, worsened, listed) for course in listed] if worsened else listed
 
 
-def _failed_by(course: Course, worsened: list[tuple[str, str, str]]) -> Course:
-    if course.active or course.progressed is TRUE or not course.start:
+def _worsened(chart: Chart) -> Iterator[tuple[Entry, str]]:
+    for entry, one in chart.saying("progressed-on"):
+        if entry.kind == "Observation" and one.sense.meaning == "progression":
+            yield entry, one.how
+    for entry, _, element in chart.asking("progressed-on"):
+        value = element.get("valueCodeableConcept", element.get("valueString"))
+        if not chart.recogniser.codes(value):
+            spoken = chart.recogniser.spoken("says:progressed-on", text_of(value))
+            if {one.sense.meaning for one in spoken} == {"progression"}:
+                yield entry, spoken[0].how
+
+
+def _failed_by(course: Course, worsened: list[tuple[str, str, str]], listed: list[Course]) -> Course:
+    """The course with what a worse disease says of it: certain while it ran and is over; open while it is in force,
+    or where another treatment began between its start and the finding and nobody says when it ended.
+    """
+    if course.progressed is TRUE or not course.start or not course.drug or course.elsewhere:
         return course
     for date, reference, how in worsened:
-        during = not certainly_before(date, course.start) and not (course.end and certainly_before(course.end, date))
-        if during and (course.end or not course.planned):
-            return replace(course, progressed=TRUE, sources=tuple(sorted({*course.sources, (reference, how)})))
+        if certainly_before(date, course.start) or (course.end and certainly_before(course.end, date)):
+            continue
+        if course.planned and not course.end:
+            continue
+        sure = not course.active and (bool(course.end) or not _another_began(course, date, listed))
+        if sure or course.active:
+            sources = tuple(sorted({*course.sources, (reference, how)}))
+            return replace(course, progressed=TRUE if sure else UNKNOWN, sources=sources)
     return course
+
+
+def _another_began(course: Course, date: str, listed: list[Course]) -> bool:
+    return any(
+        other.drug != course.drug
+        and certainly_before(course.start, other.start)
+        and not certainly_before(date, other.start)
+        for other in listed
+    )

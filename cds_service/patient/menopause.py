@@ -4,7 +4,7 @@ from cds_service.kleene import FALSE, TRUE, UNKNOWN
 from cds_service.model import Answer, Fact, FactDefinition, Reading
 from cds_service.patient.chart import Chart, Entry
 from cds_service.patient.evidence import Evidence, references_of
-from cds_service.patient.medicines import courses
+from cds_service.patient.medicines import courses, medicines
 from cds_service.patient.recognise import text_of
 from cds_service.patient.results import affirms, denied, flagged, results
 
@@ -166,16 +166,48 @@ def _from_laboratory(definition: FactDefinition, chart: Chart, evidence: Evidenc
 
 
 def ovarian_suppression(definition: FactDefinition, chart: Chart, facts: dict[str, Fact]) -> Fact:
-    """Whether the ovaries are suppressed or ablated now."""
+    """Whether the ovaries are suppressed or ablated now. A drug on hold, injections without an order and without an
+    end, and a medicine that nobody can name leave it unknown; for men the question does not apply.
+    """
     evidence = Evidence(definition)
-    for entry, said in chart.saying(definition.id):
-        if evidence.admit(entry):
-            evidence.read(entry, "yes", said.how)
-    for course in courses(chart):
-        if course.active and course.classes & set(definition.more["by_classes"]):
+    if facts["sex"].value == "male":
+        evidence.note("does not apply: the record says male")
+        return evidence.fact_of("no", facts["sex"].references)
+    _read_ablation(definition, chart, evidence)
+    suppressing = set(definition.more["by_classes"])
+    now = [course for course in courses(chart) if course.active and course.classes & suppressing]
+    for course in now:
+        if not course.on_hold:
             evidence.readings += [Reading(reference, "yes", how, course.start) for reference, how in course.sources]
     references = references_of(evidence.readings)
     if references:
         return evidence.fact_of("yes", references)
-    whole = chart.record.delivered("Procedure") and chart.record.delivered("MedicationRequest")
-    return evidence.fact_of("no" if whole else "unknown", ())
+    return _not_suppressed(chart, evidence, suppressing)
+
+
+def _read_ablation(definition: FactDefinition, chart: Chart, evidence: Evidence) -> None:
+    for entry, said in chart.saying(definition.id):
+        if evidence.admit(entry):
+            evidence.read(entry, "yes", said.how)
+    for entry, told in chart.told(definition.id, "Procedure"):
+        if not entry.codes and evidence.admit(entry):
+            evidence.read(entry, "yes", told[0].how)
+
+
+def _not_suppressed(chart: Chart, evidence: Evidence, suppressing: set[str]) -> Fact:
+    """No suppression on record: 'no' where nothing leaves it open."""
+    found = medicines(chart)
+    for course in found.courses:
+        injected = course.kinds == {"MedicationAdministration"} and course.progressed is FALSE
+        if course.classes & suppressing and (
+            course.on_hold or course.end_unsure or (injected and not course.not_tolerated)
+        ):
+            why = "on hold" if course.on_hold else "in force, with an end" if course.end_unsure else ""
+            evidence.note(why or "given, without an order and without an end")
+            evidence.set_aside += [(reference, evidence.notes[-1]) for reference in course.references]
+    if any(chart.classes_of(subject) & suppressing for _, subjects in found.may_be for subject in subjects):
+        evidence.note("a medicine on record may suppress the ovaries")
+    if found.unnamed or found.no_information:
+        evidence.note("a medicine on record cannot be named, or medicines are not known")
+    whole = chart.record.delivered("Procedure", "MedicationRequest") and not evidence.unreadable
+    return evidence.fact_of("no" if whole and not evidence.notes else "unknown", ())

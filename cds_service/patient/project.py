@@ -49,7 +49,7 @@ _MODELS: dict[str, tuple[Any, tuple[str, ...]]] = {
         ("medicationCodeableConcept", "medicationReference", "subject", "statusReason", "reasonCode",
          "reasonReference", "category"),
     ),
-    "Medication": (Medication, ("code",)),
+    "Medication": (Medication, ("code", "ingredient")),
     "Procedure": (Procedure, ("code", "subject", "statusReason", "reasonCode", "bodySite")),
     "AllergyIntolerance": (AllergyIntolerance, ("code", "clinicalStatus", "verificationStatus", "patient", "reaction")),
 }  # fmt: skip

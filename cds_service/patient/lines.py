@@ -1,0 +1,155 @@
+"""Lines of treatment: successive regimens in the metastatic setting, counted from below and from above.
+
+A regimen is what was started together. Starts within one cycle of each other, a drug added while another runs on,
+and a regimen without a date or a setting may or may not be a line of their own: what lies between the least and the
+greatest number is unknown.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from cds_service.kleene import FALSE, TRUE, UNKNOWN, Truth, any_of
+from cds_service.model import Answer, Fact, FactDefinition
+from cds_service.patient.chart import Chart
+from cds_service.patient.dates import certainly_before, days_between
+from cds_service.patient.history import course_readings, silence
+from cds_service.patient.medicines import Course, medicines
+from cds_service.patient.setting import BEFORE, METASTATIC, UNSAID
+
+_MOST = 9
+
+
+@dataclass(frozen=True)
+class Regimens:
+    """Courses as regimens: of each start the least and the greatest number that it can have in the succession."""
+
+    numbers: dict[str, tuple[int, int]]
+    undated: int
+
+    @property
+    def least(self) -> int:
+        """The number of regimens that there were at least."""
+        return max((low for low, _ in self.numbers.values()), default=1 if self.undated else 0)
+
+    @property
+    def most(self) -> int:
+        """The number of regimens that there were at most."""
+        return len(self.numbers) + self.undated
+
+
+def _regimens(listed: list[Course], days: int) -> Regimens:
+    """A start surely opens a regimen of its own if what ran before it was over by then, and began a cycle earlier."""
+    numbers: dict[str, tuple[int, int]] = {}
+    undated = len({course.drug or course.named_class for course in listed if not course.start})
+    low, opened, running = 0, "", list[Course]()
+    for position, start in enumerate(sorted({course.start for course in listed if course.start}), 1):
+        over = all(not course.active and not certainly_before(start, course.last) for course in running)
+        if not opened or (over and not _near(opened, start, days)):
+            low, opened, running = low + 1, start, []
+        running += [course for course in listed if course.start == start]
+        numbers[start] = (low, position + undated)
+    return Regimens(numbers, undated)
+
+
+def _near(one: str, other: str, days: int) -> bool:
+    """Whether two dates may lie within so many days of each other."""
+    apart = days_between(one, other)
+    return apart is None or apart <= days
+
+
+def lines(definition: FactDefinition, chart: Chart, facts: dict[str, Fact]) -> Fact:
+    """Successive regimens in the metastatic setting; drugs started together are one regimen."""
+    found = medicines(chart)
+    counted = set(definition.more["by_classes"])
+    given = [course for course in found.courses if course.classes & counted]
+    silent = silence(found, chart)
+    open_end = silent is UNKNOWN or any(set(chart.classes_of(one)) & counted for one in _unclear(found.may_be))
+    metastatic = [course for course in given if course.setting is METASTATIC and not course.elsewhere]
+    unsaid = [
+        course for course in given if course.setting is UNSAID or (course.elsewhere and course.setting is not BEFORE)
+    ]
+    references = tuple(sorted({one for course in metastatic + unsaid for one in course.references}))
+    readings = course_readings(given)
+    aside = tuple(sorted(set(found.set_aside)))
+    if not given and not open_end:
+        return Fact(definition.id, "0", {}, FALSE, set_aside=aside)
+    days = definition.more["one_regimen_days"]
+    regimens = _regimens(metastatic, days)
+    low, high = regimens.least, regimens.most + len({course.start or course.drug for course in unsaid})
+    high = _MOST + 1 if open_end else high
+    answers: dict[str, Answer] = {}
+    for n in range(1, _MOST + 1):
+        answers[f"at least {n}"] = Answer(_between(n, low, high), references)
+        failed = _failed_from(n, regimens, metastatic, unsaid, open_end)
+        answers[f"line {n} or later failed"] = Answer(failed, references)
+    for phrase, classes in definition.more["regimens_of"].items():
+        scope = [course for course in given if course.setting is METASTATIC] if "metastatic" in phrase else given
+        open_setting = unsaid if "metastatic" in phrase else []
+        answers |= _of_classes(phrase, set(classes), scope, open_setting, open_end, days)
+    value = str(low) if low == high else "unknown"
+    note = "" if low == high else f"at least {low}; settings, dates or ends are not on record, or regimens overlap"
+    return Fact(definition.id, value, answers, UNKNOWN, references, note, readings, aside)
+
+
+def _unclear(may_be: list[tuple[str, tuple[str, ...]]]) -> Iterator[str]:
+    for _, subjects in may_be:
+        yield from subjects
+
+
+def _of_classes(
+    phrase: str, classes: set[str], scope: list[Course], unsaid: list[Course], open_end: bool, days: int
+) -> dict[str, Answer]:
+    """How many regimens held a drug of these classes. From below: only those that are over and are theirs by start;
+    from above: also those that began while such a drug ran on.
+    """
+    own = [course for course in scope if course.classes & classes]
+    over = [course for course in own if not (course.active or course.end_unsure or course.elsewhere)]
+    low = _at_least(over, days)
+    other = [course for course in unsaid if course.classes & classes and course not in own]
+    high = len(_starts_under(own, scope)) + len(
+        {course.drug or course.named_class for course in own if not course.start}
+    )
+    high += len({course.start or course.drug for course in other})
+    high = _MOST + 1 if open_end else max(low, high)
+    references = tuple(sorted({one for course in own for one in course.references}))
+    return {phrase.replace("*", str(n)): Answer(_between(n, low, high), references) for n in range(1, _MOST + 1)}
+
+
+def _at_least(over: list[Course], days: int) -> int:
+    """Regimens before the metastatic disease count as one; those after it as succession tells."""
+    before = [course for course in over if course.setting is BEFORE]
+    after = [course for course in over if course.setting is METASTATIC]
+    rest = [course for course in over if course.setting is UNSAID]
+    least = (1 if before else 0) + _regimens(after, days).least
+    return least or (1 if rest else 0)
+
+
+def _starts_under(own: list[Course], scope: list[Course]) -> set[str]:
+    """The starts of regimens at which a drug of one's own began or was still running."""
+    starts = {course.start for course in scope if course.start}
+    return {
+        start
+        for start in starts
+        if any(
+            course.start == start or (course.start and course.start < start and (course.active or course.last >= start))
+            for course in own
+        )
+    }
+
+
+def _between(n: int, low: int, high: int) -> Truth:
+    return TRUE if low >= n else FALSE if high < n else UNKNOWN
+
+
+def _failed_from(n: int, regimens: Regimens, metastatic: list[Course], unsaid: list[Course], open_end: bool) -> Truth:
+    """Whether the n-th metastatic regimen, or a later one, was stopped for progression."""
+    more = len(unsaid)
+    truths: list[Truth] = []
+    for course in metastatic:
+        least, most = regimens.numbers.get(course.start, (1, regimens.most))
+        if least >= n:
+            truths.append(course.progressed)
+        elif most + more >= n and course.progressed is not FALSE:
+            truths.append(UNKNOWN)
+    truths += [UNKNOWN for course in unsaid if course.progressed is not FALSE]
+    return any_of(truths + ([UNKNOWN] if open_end else []))

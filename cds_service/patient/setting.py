@@ -1,0 +1,158 @@
+"""In which setting a medicine was given: before metastatic disease, for it, or not for this cancer at all."""
+
+from collections.abc import Iterator
+from enum import Enum
+from typing import Any
+
+from cds_service.patient.chart import Chart, Entry
+from cds_service.patient.dates import certainly_before, day
+from cds_service.patient.elements import objects, one_or_more
+from cds_service.patient.recognise import text_of
+
+
+class Setting(Enum):
+    """When in the course of the disease a treatment was given, as far as the record says."""
+
+    BEFORE = "before metastatic disease"
+    METASTATIC = "metastatic"
+    UNSAID = "unknown"
+
+
+BEFORE, METASTATIC, UNSAID = Setting
+_EARLY = {"adjuvant", "neoadjuvant", "curative"}
+#: reasons other than this cancer: to prevent it, a carcinoma in situ, another cancer
+_ELSEWHERE = {"prevention", "other-cancer"}
+
+
+def setting_of(entry: Entry, chart: Chart, start: str, end: str) -> tuple[Setting, bool]:
+    """The setting of a treatment, and whether it was given for something else than this cancer.
+
+    By intent or reason on the resource; else by its dates against the first evidence of metastasis. A treatment that
+    ended before the breast cancer began was not given for it.
+    """
+    said = set(_said(entry, chart))
+    elsewhere = bool(said & _ELSEWHERE) and not said & (_EARLY | {"metastatic"})
+    if said & _EARLY or (elsewhere and "other-cancer" not in said):
+        return (UNSAID if "metastatic" in said else BEFORE), elsewhere
+    if "metastatic" in said:
+        return METASTATIC, False
+    reported = day(entry.raw.get("dateAsserted")) or day(entry.raw.get("authoredOn"))
+    return _by_dates(chart, start, end, reported), elsewhere or certainly_before(end, _onset(chart))
+
+
+def _by_dates(chart: Chart, start: str, end: str, reported: str) -> Setting:
+    earliest, certain = metastatic_since(chart)
+    if any(certainly_before(date, earliest) for date in (end, start, reported)):
+        return BEFORE
+    if certain and start and not certainly_before(start, certain) and len(start) >= len(certain):
+        return METASTATIC
+    return UNSAID
+
+
+# WHAT THE RESOURCE SAYS
+
+
+def _said(entry: Entry, chart: Chart) -> Iterator[str]:
+    concepts: list[Any] = []
+    for name in ("category", "reasonCode"):
+        concepts += one_or_more(entry.raw.get(name))
+    concepts += [extension.get("valueCodeableConcept") for extension in objects(entry.raw.get("extension"))]
+    concepts.append(entry.raw.get("medicationCodeableConcept"))
+    for concept in concepts:
+        yield from _said_by(concept, chart)
+    for reference in objects(entry.raw.get("reasonReference")):
+        yield from _said_by_condition(chart.record.references.name(reference), chart)
+
+
+def _said_by(concept: Any, chart: Chart) -> Iterator[str]:
+    coded = [one.sense.meaning for one in chart.recogniser.codes(concept) if one.sense.role == "setting"]
+    coded += list(_by_diagnosis(concept, chart))
+    yield from coded or (one.sense.meaning for one in chart.recogniser.spoken("setting", text_of(concept)))
+
+
+def _said_by_condition(reference: str, chart: Chart) -> Iterator[str]:
+    """What it says that a treatment was given for this condition. The breast cancer itself says nothing: its stage may
+    have changed since.
+    """
+    if reference in chart.shelf.get("breast", ()):
+        return
+    if reference in chart.metastases:
+        yield "metastatic"
+    for entry in chart.of("Condition"):
+        if entry.reference == reference:
+            yield from _said_by(entry.raw.get("code"), chart)
+
+
+def _by_diagnosis(concept: Any, chart: Chart) -> Iterator[str]:
+    """What a diagnosis says as the reason of a treatment."""
+    known = [one.sense for one in chart.recogniser.codes(concept) if one.sense.role == "says"]
+    for sense in known:
+        if sense.subject == "sites" and sense.meaning != "regional":
+            yield "metastatic"
+        if sense.subject == "breast-cancer" and sense.meaning == "in-situ":
+            yield "prevention"
+    text = text_of(concept)
+    if _is_other_cancer(concept, chart) or (
+        not known
+        and chart.recogniser.spoken("other_primary", text)
+        and not chart.recogniser.spoken("diagnosis", text)
+        and not chart.recogniser.spoken("secondary", text)
+    ):
+        yield "other-cancer"
+
+
+def _is_other_cancer(concept: Any, chart: Chart) -> bool:
+    """Whether a diagnosis is coded as a cancer that is neither of the breast nor a metastasis (ICD-10, chapter C)."""
+    none = chart.knowledge.facts["breast-cancer"].more["no_other_cancer"]
+    for coding in objects(concept.get("coding")) if isinstance(concept, dict) else ():
+        code, system = coding.get("code"), coding.get("system")
+        if isinstance(code, str) and isinstance(system, str) and "icd-10" in system and code[:1] == "C":
+            return code[:3] not in none
+    return False
+
+
+# DATES OF THE DISEASE
+
+
+def metastatic_since(chart: Chart) -> tuple[str, str]:
+    """The day before which there was no metastasis ('' where some evidence has no date), and the day since when there
+    certainly was one.
+
+    The date of the breast cancer itself is when that began, not when it spread: a stage recorded on it has no date, and
+    words that call it metastatic date the spread only where nothing else does.
+    """
+    cached = chart.shelf.get("metastatic since")
+    if cached is None:
+        cached = chart.shelf["metastatic since"] = _metastatic_since(chart)
+    return cached
+
+
+def _metastatic_since(chart: Chart) -> tuple[str, str]:
+    breast = chart.shelf.get("breast", set())
+    staged = {entry.reference for entry in chart.of("Condition") if entry.raw.get("stage")} & set(breast)
+    dates = {ref: "" if ref in staged else date for ref, date in chart.metastases.items()}
+    dated = sorted(date for date in dates.values() if date)
+    others = sorted(date for ref, date in dates.items() if date and ref not in breast)
+    complete = bool(dated) and len(dated) == len(dates)
+    return (dated[0] if complete else ""), next(iter(others or dated), "")
+
+
+def _onset(chart: Chart) -> str:
+    """When the breast cancer began, as far as its onset is on record; '' where an earlier one may have been."""
+    cached = chart.shelf.get("onset")
+    if cached is None:
+        cached = chart.shelf["onset"] = _find_onset(chart)
+    return cached
+
+
+def _find_onset(chart: Chart) -> str:
+    if any(said.sense.meaning == "history" for _, said in chart.saying("breast-cancer")):
+        return ""
+    breast = [entry for entry in chart.of("Condition") if entry.reference in chart.shelf.get("breast", ())]
+    onsets = [_onset_of(entry.raw) for entry in breast]
+    return min(onsets) if onsets and all(onsets) else ""
+
+
+def _onset_of(raw: dict[str, Any]) -> str:
+    period = raw.get("onsetPeriod")
+    return day(raw.get("onsetDateTime")) or (day(period.get("start")) if isinstance(period, dict) else "")
