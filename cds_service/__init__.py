@@ -46,7 +46,9 @@ The map, in reading order. A module imports only modules above it; a test keeps 
     patient.history          earlier treatment: what was given, what failed
     patient.lines            lines of treatment
     patient.removals         contraindications, refusals
-    patient.disease          breast cancer, stage, sites, organ symptoms
+    patient.diagnosis        is it breast cancer, which other cancers
+    patient.spread           sites of metastases, their extent and symptoms
+    patient.stage            is it stage IV
     patient.measures         sex, death, symptoms
     patient.fitness          ECOG and explicit words
     patient.calcium          blood calcium

@@ -152,10 +152,15 @@ def _gate(facts: Mapping[str, Fact], advice: Advice) -> str:
     cancer, stage = facts["breast-cancer"], facts["stage"]
     if facts["deceased"].value == "yes":
         return "the record says that the patient has died"
+    if facts["deceased"].value == "unknown":
+        return f"whether the patient lives is unknown ({facts['deceased'].note})"
     if cancer.value == "none":
         return "no confirmed breast cancer on record"
     if cancer.value == "unknown":
         return f"whether there is breast cancer is unknown ({cancer.note or 'the conditions were not delivered whole'})"
+    whose = "breast cancer on record, marked as over" if cancer.value == "inactive" else "breast cancer on record"
     if stage.answer("stage-4").truth is FALSE:
-        return "breast cancer on record, but of a lower stage than IV"
-    return f"breast cancer on record, but no evidence of stage IV{f' ({stage.note})' if stage.note else ''}"
+        return f"{whose}, but of a lower stage than IV"
+    if stage.note:
+        return f"{whose}, but whether it is stage IV is not clear ({stage.note})"
+    return f"{whose}, but no evidence of stage IV"

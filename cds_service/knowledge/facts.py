@@ -21,6 +21,10 @@ _MORE = (
     "scores",
     "no_other_cancer",
     "one_regimen_days",
+    "about_breast_cancer",
+    "icd_o",
+    "site_kin",
+    "may_be_local",
 )
 _NUMBERS = frozenset(str(n) for n in range(1, 10))
 

@@ -87,9 +87,12 @@ def _worded(files: Files) -> Iterator[tuple[str, str, Sense]]:
             yield "value", word, Sense("value", "value", meaning, word)
     for word in files.one("values")["denials"]:
         yield "denial", word, Sense("word", "denial", "", word)
+    for word in files.one("values")["denials_after"]:
+        yield "denial-after", word, Sense("word", "denial", "", word)
     for fact, raw in files.data.get("fact", {}).items():
         for word in raw.get("names", []):
-            yield "diagnosis" if raw["kind"] == "cancer" else "question", word, Sense("asks", fact, "text", word)
+            for domain in ("diagnosis", "mention") if raw["kind"] == "cancer" else ("question",):
+                yield domain, word, Sense("asks", fact, "text", word)
         for meaning, listed in raw.get("words", {}).items():
             for word in listed:
                 yield f"says:{fact}", word, Sense("says", fact, meaning, word)

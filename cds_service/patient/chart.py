@@ -31,6 +31,9 @@ _OTHER_STATUSES = {
     "intended", "preparation", "stopped", "on-hold",
 }  # fmt: skip
 _ORDERED = {"order", "original-order", "reflex-order", "filler-order", "instance-order"}
+#: clinicalStatus of what is no longer so
+_OVER = {"inactive", "remission", "resolved"}
+_ENDS = ("abatementDateTime", "abatementPeriod", "abatementAge", "abatementRange", "abatementString")
 _UNCONFIRMED = {"unconfirmed", "provisional", "differential"}
 _DATED = {
     "Condition": ("onsetDateTime", "onsetPeriod", "recordedDate"),
@@ -73,6 +76,13 @@ class Entry:
         return self._remember("date", _date)
 
     @property
+    def course(self) -> str:
+        """Of a Condition: 'active'; 'over' by its clinicalStatus, or by an end without one; 'unclear' where it is
+        marked as active and yet has an end (FHIR R4 Condition, con-4).
+        """
+        return self._remember("course", _course)
+
+    @property
     def whole_text(self) -> str:
         """What the resource is about and what it says of it, in words: 'code: value', lower case."""
         return self._remember("whole_text", _whole_text)
@@ -106,6 +116,15 @@ def _date(entry: Entry) -> str:
         if found:
             return found
     return ""
+
+
+def _course(entry: Entry) -> str:
+    status = {code.lower() for code in plain_codes(entry.raw.get("clinicalStatus"))}
+    if status & _OVER:
+        return "over"
+    if not any(entry.raw.get(name) for name in _ENDS):
+        return "active"
+    return "unclear" if status else "over"
 
 
 def _whole_text(entry: Entry) -> str:
@@ -172,7 +191,7 @@ class Chart:
 
     @property
     def metastases(self) -> dict[str, str]:
-        """The resources that are evidence of stage IV, with their dates, as `disease.py` found them."""
+        """The resources that are evidence of stage IV, with their dates, as `stage.py` found them."""
         found: dict[str, str] = self.shelf.setdefault("metastases", {})
         return found
 

@@ -9,7 +9,7 @@ from cds_service.model import Atom, Fact, FactDefinition, Open
 from cds_service.patient import (
     brca,
     calcium,
-    disease,
+    diagnosis,
     fitness,
     history,
     lines,
@@ -17,6 +17,8 @@ from cds_service.patient import (
     menopause,
     receptors,
     removals,
+    spread,
+    stage,
 )
 from cds_service.patient.chart import Chart, chart
 from cds_service.patient.in_hand import Held, Order, orders
@@ -29,9 +31,9 @@ Kind = Callable[[FactDefinition, Chart, dict[str, Fact]], Fact]
 KINDS: dict[str, Kind] = {
     "sex": measures.sex,
     "deceased": measures.deceased,
-    "cancer": disease.breast_cancer,
-    "sites": disease.sites,
-    "stage": disease.stage,
+    "cancer": diagnosis.breast_cancer,
+    "sites": spread.sites,
+    "stage": stage.stage,
     "receptor": receptors.receptor,
     "combined-receptor": receptors.combined,
     "her2": receptors.her2,
@@ -39,7 +41,7 @@ KINDS: dict[str, Kind] = {
     "menopause": menopause.menopause,
     "variant": brca.brca,
     "symptoms": measures.symptoms,
-    "organ-symptoms": disease.organ_symptoms,
+    "organ-symptoms": spread.organ_symptoms,
     "history": history.prior_medications,
     "progression": history.progressed_on,
     "lines": lines.lines,
@@ -47,7 +49,7 @@ KINDS: dict[str, Kind] = {
     "refusals": removals.refusals,
     "fitness": fitness.fitness,
     "calcium": calcium.calcium,
-    "extent": disease.extent,
+    "extent": spread.extent,
 }
 
 

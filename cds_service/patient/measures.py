@@ -3,12 +3,9 @@
 from cds_service.kleene import FALSE, TRUE, UNKNOWN
 from cds_service.model import Answer, Fact, FactDefinition
 from cds_service.patient.chart import Chart, Entry
-from cds_service.patient.dates import day
 from cds_service.patient.evidence import Evidence, references_of
-from cds_service.patient.recognise import plain_codes, text_of
-from cds_service.patient.results import result
-
-_OVER = {"inactive", "remission", "resolved"}
+from cds_service.patient.recognise import text_of
+from cds_service.patient.results import affirmed, result
 
 
 def sex(definition: FactDefinition, chart: Chart, facts: dict[str, Fact]) -> Fact:
@@ -21,12 +18,22 @@ def sex(definition: FactDefinition, chart: Chart, facts: dict[str, Fact]) -> Fac
 
 
 def deceased(definition: FactDefinition, chart: Chart, facts: dict[str, Fact]) -> Fact:
-    """Whether the record says that the patient has died; silence is taken for life."""
+    """Whether the record says that the patient has died; silence is taken for life. A date of death, readable or not,
+    says it; beside it, a word that she lives leaves it unknown.
+    """
     evidence = Evidence(definition)
     for entry in chart.of("Patient"):
-        died = entry.raw.get("deceasedBoolean") is True or bool(day(entry.raw.get("deceasedDateTime")))
-        evidence.read(entry, "yes" if died else "no", "Patient.deceased", "")
+        said, dated = entry.raw.get("deceasedBoolean"), _has_a_date_of_death(entry)
+        if said is False and dated:
+            evidence.note("the record says that the patient lives, and gives a date of death")
+            return evidence.fact_of("unknown", (entry.reference,))
+        evidence.read(entry, "yes" if dated or said is True else "no", "Patient.deceased", "")
     return evidence.single() if evidence.readings else evidence.fact_of("no", ())
+
+
+def _has_a_date_of_death(entry: Entry) -> bool:
+    """Whether deceasedDateTime is there at all, or at least its extensions, which say why the date is not."""
+    return bool(entry.raw.get("deceasedDateTime") or entry.raw.get("_deceasedDateTime"))
 
 
 def symptoms(definition: FactDefinition, chart: Chart, facts: dict[str, Fact]) -> Fact:
@@ -36,7 +43,7 @@ def symptoms(definition: FactDefinition, chart: Chart, facts: dict[str, Fact]) -
         if entry.kind == "Condition" and not _over(entry) and evidence.admit(entry):
             for meaning in _refined(entry, said.sense.meaning, chart):
                 evidence.read(entry, meaning, said.how)
-        elif entry.kind == "Observation" and _present(entry, chart) and evidence.admit(entry):
+        elif entry.kind == "Observation" and affirmed(entry.raw, chart.recogniser) and evidence.admit(entry):
             evidence.read(entry, said.sense.meaning, said.how)
     _read_pain_scores(definition, chart, evidence)
     for entry, _ in chart.told(definition.id, "Condition", "Observation"):
@@ -77,7 +84,7 @@ def _read_pain_scores(definition: FactDefinition, chart: Chart, evidence: Eviden
 
 
 def _over(entry: Entry) -> bool:
-    return bool(plain_codes(entry.raw.get("clinicalStatus")) & _OVER)
+    return entry.course != "active"
 
 
 def _refined(entry: Entry, meaning: str, chart: Chart) -> list[str]:
@@ -85,11 +92,6 @@ def _refined(entry: Entry, meaning: str, chart: Chart) -> list[str]:
     spoken = {one.sense.meaning for one in chart.recogniser.spoken("says:symptoms", entry.text)}
     finer = {one for one in spoken if one.endswith("-pain")}
     return sorted({meaning} | finer if meaning.endswith("pain") else {meaning})
-
-
-def _present(entry: Entry, chart: Chart) -> bool:
-    found = result(entry.raw, chart.recogniser)
-    return found is None or found.word not in ("negative", "unknown")
 
 
 def _observed_words(entry: Entry, chart: Chart) -> str:

@@ -11,12 +11,17 @@ from cds_service.patient.elements import objects, word
 _SPACE = re.compile(r"\s+")
 _UNEVEN = re.compile(r"\s\s|[^\S ]|^\s|\s$")
 _CLAUSE_END = re.compile(r"[.;:,()]")
+_ALNUM = re.compile(r"[a-z0-9]")
 #: how many words may stand between a denial and what it denies
 _DENIAL_REACH = 3
 #: systems whose longer codes are kinds of what their beginnings mean (M84.58XA is an M84.58), from three characters on
 _HIERARCHIC = ("icd-10-cm", "icd-10")
 _CATEGORY = 3
-_DENIABLE = {"site", "secondary", "diagnosis"}
+_DENIABLE = {"site", "secondary", "diagnosis", "invasive", "carcinoma"}
+#: where doubt may stand behind the words too; elsewhere a question mark ends a question ("postmenopausal?")
+_DOUBTABLE = _DENIABLE | {"says:stage"}
+#: what ends a thought within a text: "bone metastases | chronic kidney disease", "breast cancer | CKD stage 4"
+_THOUGHT_END = re.compile(r"[.;:,()&]| with | and | and/or ")
 
 
 class Recognised(NamedTuple):
@@ -52,8 +57,12 @@ class Recogniser:
         self._telling = _pattern(
             {word for domain, words in lexicon.words.items() if domain.startswith("says:") for word in words}, answers
         )
+        self._doubted = _doubts(lexicon.words["denial-after"])
+        self._pairs: dict[tuple[str, str, str], re.Pattern[str]] = {}
         self.tells = lru_cache(maxsize=8192)(self._tells)
         self.spoken = lru_cache(maxsize=8192)(self._spoken)
+        self.placed = lru_cache(maxsize=8192)(self._placed)
+        self.paired = lru_cache(maxsize=8192)(self._paired)
         self.coded = lru_cache(maxsize=8192)(self._coded)
         self.answers = lru_cache(maxsize=8192)(self._answers)
         self.names = lru_cache(maxsize=8192)(self._names)
@@ -80,8 +89,9 @@ class Recogniser:
             return ()
         written = code.strip()
         known = self._lexicon.codes.get((system, written), ())
-        if name in _HIERARCHIC:
-            shorter = written
+        if name in _HIERARCHIC and not known:
+            shorter = written = dotted(written)
+            known = self._lexicon.codes.get((system, written), ())
             while not known and len(shorter) > _CATEGORY:
                 shorter = shorter[:-1]
                 known = self._lexicon.codes.get((system, shorter), ())
@@ -89,15 +99,19 @@ class Recogniser:
 
     def _spoken(self, domain: str, text: str) -> tuple[Recognised, ...]:
         """What the words of a lower-case text stand for within a domain, in the order of the text."""
+        return tuple(one for _, one in self._placed(domain, text))
+
+    def _placed(self, domain: str, text: str) -> tuple[tuple[int, Recognised], ...]:
+        """The same, with the place of each in the text."""
         pattern = self._patterns.get(domain)
         if pattern is None or not text:
             return ()
         words = self._lexicon.words[domain]
         deniable = domain in _DENIABLE or domain.startswith("says:")
         return tuple(
-            Recognised(sense, f"the words “{match.group(0)}”")
+            (match.start(), Recognised(sense, f"the words “{match.group(0)}”"))
             for match in pattern.finditer(text)
-            if not (deniable and self.denies(text[: match.start()]))
+            if not (deniable and self._denied(domain, text, match))
             for sense in words[match.group(0)]
         )
 
@@ -117,13 +131,46 @@ class Recogniser:
             for match in self._patterns["question"].finditer(text)
         )
 
+    def _paired(self, first: str, between: str, second: str, text: str) -> str:
+        """How a text says a word of one domain and then one of another with nothing but words of a third between them
+        ('malignant neoplasm of upper-outer quadrant of left breast'); '' where it does not, or denies it.
+        """
+        pattern = self._pairs.get((first, between, second))
+        if pattern is None:
+            filler, words = _any(self._lexicon.words[between]), self._lexicon.words
+            start, end = _any(words[first]), _any(words[second])
+            gap = rf"(?:[ ,/-]+(?:{filler})(?![a-z0-9]))*[ ,/-]+"
+            pattern = re.compile(rf"(?<![a-z0-9])(?:{start})(?![a-z0-9]){gap}(?:{end})(?![a-z0-9])")
+            self._pairs[first, between, second] = pattern
+        found = (match for match in pattern.finditer(text) if not self._denied("diagnosis", text, match))
+        return next((f"the words “{match.group(0)}”" for match in found), "")
+
+    def only(self, text: str, *domains: str) -> bool:
+        """Whether a text holds nothing but words of these domains."""
+        for domain in domains:
+            text = self._patterns[domain].sub(" ", text)
+        return not _ALNUM.search(text)
+
     def _tells(self, text: str) -> bool:
         """Whether a text has any of the words that say an answer of some fact."""
         return self._telling.search(text) is not None
 
+    def _denied(self, domain: str, text: str, match: re.Match[str]) -> bool:
+        """Whether the words just before deny or doubt what stands there ('no evidence of', 'without', 'suspected'), or
+        those just behind ('ruled out', '?'). `denial:<domain>` are words that deny in one domain only.
+        """
+        before = text[: match.start()]
+        if self.denies(before) or (domain in _DOUBTABLE and self._doubted.match(text, match.end())):
+            return True
+        own = f"denial:{domain}"
+        return own in self._patterns and self._denied_by(own, before)
+
     def denies(self, before: str) -> bool:
         """Whether the words just before deny or doubt what follows: 'no evidence of', 'without', 'suspected'."""
-        found = self._patterns["denial"].findall(before)
+        return self._denied_by("denial", before)
+
+    def _denied_by(self, words: str, before: str) -> bool:
+        found = self._patterns[words].findall(before)
         if not found:
             return False
         rest = before[before.rindex(found[-1]) + len(found[-1]) :]
@@ -136,6 +183,25 @@ def _pattern(words: Collection[str], answers: Collection[str]) -> re.Pattern[str
     """
     parted = rf"(?<=-)[ (:]*(?:(?:status|result)[ (:]*)?(?:[0-9]|(?:{_any(answers)})(?![a-z0-9]))"
     return re.compile(rf"(?<![a-z0-9])(?:{_any(words)})(?![a-z0-9])(?!{parted})")
+
+
+def dotted(code: str) -> str:
+    """An ICD-10 code as the classification writes it: C7981, as bills do, is C79.81."""
+    bare = code.upper().replace(".", "")
+    return f"{bare[:_CATEGORY]}.{bare[_CATEGORY:]}" if len(bare) > _CATEGORY else bare
+
+
+def _doubts(words: Collection[str]) -> re.Pattern[str]:
+    """Doubt that stands behind what it doubts: 'liver metastases?', '… ruled out', '… (suspected)', '…: none'."""
+    listed = _any(words)
+    return re.compile(rf" ?\?|[ -]+(?:{listed})(?![a-z0-9])|[ ]?[(:,-] ?(?:{listed}|no|none)[ ]?(?:[.;,)]|$)")
+
+
+@lru_cache(maxsize=8192)
+def thoughts(text: str) -> tuple[tuple[int, int], ...]:
+    """The parts of a text that stand for themselves, by where they start and end."""
+    ends = list(_THOUGHT_END.finditer(text))
+    return tuple(zip([0, *(one.end() for one in ends)], [*(one.start() for one in ends), len(text)], strict=True))
 
 
 def _any(words: Collection[str]) -> str:

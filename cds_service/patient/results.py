@@ -344,3 +344,9 @@ def _signed(match: re.Match[str]) -> Result:
 def _answers(text: str, recogniser: Recogniser) -> bool:
     read = from_text(text.strip(), recogniser)
     return bool(read.word or read.scores or read.pluses or read.percents or read.ratio)
+
+
+def affirmed(element: dict[str, Any], recogniser: Recogniser) -> bool:
+    """Whether an element whose own code makes a statement upholds it: no value of it denies or doubts that."""
+    found = result(element, recogniser)
+    return found is None or found.word not in ("negative", "unknown", "none")
