@@ -413,6 +413,17 @@ def test_since_leaves_out_what_was_received_earlier(site):
     assert "1 entries" in site.report("--since", "2026-02-01")
 
 
+def test_a_reason_that_a_card_offers_is_told_in_its_words_and_another_by_its_code(site):
+    card = site.cards()[0]
+    offered = card["overrideReasons"][0]
+    reason = {"system": offered["system"], "code": offered["code"]}  # the official sandbox sends no display
+    site.send(overridden(card["uuid"], overrideReason={"reason": reason}), overridden())
+
+    reasons = {row["reason"] for row in site.counted("--by", "reason")}
+
+    assert reasons == {offered["display"], "not-this-patient (https://example.org/reasons)"}
+
+
 def test_a_reason_is_no_formula_for_a_spreadsheet_and_no_command_for_a_terminal(site):
     site.send(overridden(overrideReason={"reason": {"code": "=HYPERLINK(1)"}}))
     site.send(overridden(overrideReason={"reason": {"code": "a\u202eb"}}))

@@ -173,8 +173,10 @@ def feedback() -> None:
 )
 def feedback_report(wants_csv: bool, since: datetime | None, by: tuple[str, ...]) -> None:
     """Count what was accepted and overridden, by default by section, option, reason and knowledge version."""
+    offered = _or_exit(load).override_reasons
+    reasons = {(one.system, one.code): one.display for one in offered}
     with _store() as store:
-        made = report(store.counts(since.date() if since else None), store.listings(), by)
+        made = report(store.counts(since.date() if since else None), store.listings(), by, reasons)
     click.echo(as_csv(made) if wants_csv else as_table(made), nl=not wants_csv)
 
 

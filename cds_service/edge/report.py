@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from cds_service.edge.store import Count
 from cds_service.hooks.listing import Listing
@@ -35,8 +36,16 @@ class Report:
     unknown: int
 
 
-def report(counts: Iterable[Count], listings: Mapping[str, Listing], by: Iterable[str] = DEFAULT) -> Report:
-    """Feedback by the given keys. An entry is about a whole card: it counts once in every row that its card lists."""
+def report(
+    counts: Iterable[Count],
+    listings: Mapping[str, Listing],
+    by: Iterable[str] = DEFAULT,
+    reasons: Mapping[tuple[str, str], str] = MappingProxyType({}),
+) -> Report:
+    """Feedback by the given keys. An entry is about a whole card: it counts once in every row that its card lists.
+
+    `reasons` are the words of the reasons that cards offer, by system and code; others are told by their code.
+    """
     keys = tuple(key for key in KEYS if key in set(by))
     sums: dict[tuple[str, ...], dict[str, int]] = {}
     totals = {"accepted": 0, "overridden": 0, _UNKNOWN: 0}
@@ -44,16 +53,16 @@ def report(counts: Iterable[Count], listings: Mapping[str, Listing], by: Iterabl
         listed = listings.get(one.imprint)
         totals[one.outcome] += one.number
         totals[_UNKNOWN] += one.number if listed is None else 0
-        for key in {tuple(place[name] for name in keys) for place in _places(listed, one)}:
+        for key in {tuple(place[name] for name in keys) for place in _places(listed, one, reasons)}:
             row = sums.setdefault(key, {"accepted": 0, "overridden": 0})
             row[one.outcome] += one.number
     rows = tuple(Row(key, row["accepted"], row["overridden"]) for key, row in sorted(sums.items()))
     return Report(keys, rows, totals["accepted"], totals["overridden"], totals[_UNKNOWN])
 
 
-def _places(listed: Listing | None, one: Count) -> Iterator[dict[str, str]]:
+def _places(listed: Listing | None, one: Count, reasons: Mapping[tuple[str, str], str]) -> Iterator[dict[str, str]]:
     """Every place that an entry belongs to, one for each option of its card."""
-    reason = "-" if one.outcome == "accepted" else _reason(one)
+    reason = "-" if one.outcome == "accepted" else reasons.get((one.system, one.code)) or _reason(one)
     if listed is None:
         yield {**dict.fromkeys(KEYS, "-"), "knowledge": _UNKNOWN, "reason": reason}
         return
