@@ -29,7 +29,7 @@ EXPECTED = {
     ],
 }
 BOUNDED = settings(
-    max_examples=50, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+    max_examples=25, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
 )
 
 
@@ -82,7 +82,8 @@ def test_it_says_whether_callers_must_be_known(document, tmp_path):
     [
         (GenerationMode.POSITIVE, "GET", "/cds-services"),
         (GenerationMode.POSITIVE, "GET", "/openapi.json"),
-        *((mode, "POST", path) for mode in GenerationMode for path in (*CALLS, *FEEDBACK)),
+        # feedback has one schema for every service, calls have one for each hook
+        *((mode, "POST", path) for mode in GenerationMode for path in (*CALLS, FEEDBACK[0])),
     ],
 )
 def test_the_service_does_what_its_document_says(described, mode, method, path):
