@@ -72,6 +72,15 @@ The map, in reading order. A module imports only modules above it; a test keeps 
     hooks.drug_cards         cards on the drugs in hand
     hooks.respond            the program in one function
 
+    synthetic.vocabulary     the lexicon turned round: codes and words of a meaning
+    synthetic.story          an invented patient, told in the words of the facts
+    synthetic.sheet          whose record it is, in which shape, and when things were
+    synthetic.findings       Observations of a story
+    synthetic.treatment      what was given, refused, not tolerated
+    synthetic.visits         what every record holds besides
+    synthetic.record         from a story to resources
+    synthetic.population     any number of stories from a seed
+
     edge.urls                URLs of other machines, read and compared
     edge.outbound            one bounded, guarded GET
     edge.clock               which day it is
@@ -92,6 +101,8 @@ The map, in reading order. A module imports only modules above it; a test keeps 
     edge.openapi             the service in OpenAPI 3.1
     edge.files               records on disk as hook calls
     edge.explain             a trace for a reader, as text and as JSON
+    edge.invented            the invented patients that the package ships
+    edge.bulk                records as files, in the layout of Bulk Data
     edge.web                 HTTP
     edge.wsgi                the application for a WSGI server
     edge.cli                 the command line

@@ -1,4 +1,4 @@
-"""The command line: `cds-service serve | check | explain | sources … | feedback report | database upgrade`."""
+"""The command line: `cds-service serve | check | explain | synthesize | sources … | feedback … | database …`."""
 
 import json
 import sys
@@ -13,10 +13,12 @@ import click
 import waitress
 
 from cds_service.edge.audit import log_to_stderr
+from cds_service.edge.bulk import write_bundles, write_ndjson
 from cds_service.edge.clock import today
 from cds_service.edge.explain import account
 from cds_service.edge.explain import explain as explain_text
 from cds_service.edge.files import call_of
+from cds_service.edge.invented import Invented, invented
 from cds_service.edge.outcome import outcome
 from cds_service.edge.report import DEFAULT, KEYS, as_csv, as_table, report
 from cds_service.edge.safety import doors, is_loopback
@@ -28,6 +30,8 @@ from cds_service.hooks.respond import Responder
 from cds_service.knowledge.coverage import coverage as count
 from cds_service.knowledge.coverage import verify as verify_sources
 from cds_service.knowledge.load import home, load
+from cds_service.synthetic.record import record
+from cds_service.synthetic.sheet import Resource
 
 T = TypeVar("T")
 _NOBODY_KNOWN = (
@@ -114,6 +118,40 @@ def explain(file: Path, patient: str, as_json: bool, cards: Path | None) -> None
         click.echo(json.dumps(outcome(refusal), indent=2), err=True)
         sys.exit(1)
     click.echo(json.dumps(account(trace, responder), indent=1) if as_json else explain_text(trace, responder))
+
+
+@main.command()
+@click.option("--patients", default=0, show_default=True, type=click.IntRange(0), help="How many to invent by chance.")
+@click.option("--seed", default=1, show_default=True, type=click.IntRange(0), help="The same seed, the same patients.")
+@click.option("--stories", is_flag=True, help="The hand-written stories as well, before the others.")
+@click.option("--bundles", is_flag=True, help="One Bundle for each patient in place of NDJSON by resource type.")
+@click.option(
+    "--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="A folder that is new or empty."
+)
+@_CARDS
+def synthesize(patients: int, seed: int, stories: bool, bundles: bool, out: Path, cards: Path | None) -> None:
+    """Write invented patients as FHIR R4: NDJSON by resource type (Bulk Data), or Bundles. Nobody in them is real."""
+    if not patients and not stories:
+        raise click.UsageError("nothing to write: give --patients, --stories or both")
+    told = _or_exit(lambda: invented(load(cards)))
+    length = patients + len(told.stories) * stories
+    write = write_bundles if bundles else write_ndjson
+    try:
+        with click.progressbar(_records(told, patients, seed, stories), length, "Patients", file=sys.stderr) as shown:
+            counts = write(shown, out)
+    except FileExistsError:
+        raise click.ClickException(f"{out} holds something already; give a folder that is new or empty") from None
+    except OSError as error:
+        raise click.ClickException(f"{out} cannot be written: {error.strerror}") from None
+    listed = ", ".join(f"{kind} {count}" for kind, count in sorted(counts.items()))
+    click.echo(f"{length} invented patients in {out}: {listed}")
+
+
+def _records(told: Invented, patients: int, seed: int, stories: bool) -> Iterator[list[Resource]]:
+    for story in told.stories if stories else ():
+        yield record(story, told.vocabulary)
+    for story, visits in told.population.stories(patients, seed):
+        yield record(story, told.vocabulary, visits)
 
 
 @main.group()
