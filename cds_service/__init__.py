@@ -79,6 +79,7 @@ The map, in reading order. A module imports only modules above it; a test keeps 
     synthetic.treatment      what was given, refused, not tolerated
     synthetic.visits         what every record holds besides
     synthetic.record         from a story to resources
+    synthetic.search         records read and searched as FHIR says
     synthetic.population     any number of stories from a seed
 
     edge.urls                URLs of other machines, read and compared
@@ -103,6 +104,7 @@ The map, in reading order. A module imports only modules above it; a test keeps 
     edge.explain             a trace for a reader, as text and as JSON
     edge.invented            the invented patients that the package ships
     edge.bulk                records as files, in the layout of Bulk Data
+    edge.sandbox_fhir        a read-only FHIR server over them
     edge.web                 HTTP
     edge.wsgi                the application for a WSGI server
     edge.cli                 the command line

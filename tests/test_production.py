@@ -75,6 +75,7 @@ def test_the_production_profile_gives_every_reason_at_once(monkeypatch):
         ({"CDS_PUBLIC_URL": "http://cds.example.org"}, "no https URL"),
         ({"CDS_TLS_TERMINATED": "false"}, "CDS_TLS_TERMINATED"),
         ({"CDS_OPEN": "true"}, "CDS_OPEN"),
+        ({"CDS_SANDBOX": "true"}, "CDS_SANDBOX"),
         ({"CDS_FHIR_SERVERS": '[{"base": "http://10.0.0.1/fhir", "http": true, "private": true}]'}, "CDS_FHIR_SERVERS"),
     ],
 )
@@ -83,6 +84,18 @@ def test_each_reason_alone_keeps_production_from_starting(monkeypatch, tmp_path,
 
     assert result.exit_code == 1
     assert named in result.output
+
+
+@pytest.mark.parametrize("with_callers", [False, True])
+def test_the_sandbox_opens_on_loopback_by_itself_but_never_beside_trusted_callers(monkeypatch, tmp_path, with_callers):
+    sites = []
+    monkeypatch.setattr(
+        "cds_service.edge.cli.create_app", lambda cards, site: sites.append(site) or create_app(cards, site)
+    )
+    trusted = {"CDS_CALLERS": callers(tmp_path), "CDS_PUBLIC_URL": PUBLIC_URL} if with_callers else {}
+
+    assert listens(start(monkeypatch, **trusted))
+    assert [site.sandbox for site in sites] == [not with_callers]
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,8 @@ from cds_service.edge.invented import Invented, invented
 from cds_service.edge.outcome import outcome
 from cds_service.edge.report import DEFAULT, KEYS, as_csv, as_table, report
 from cds_service.edge.safety import doors, is_loopback
-from cds_service.edge.settings import settings
+from cds_service.edge.sandbox_fhir import PATH as SANDBOX_FHIR
+from cds_service.edge.settings import Settings, settings
 from cds_service.edge.store import Store
 from cds_service.edge.web import create_app
 from cds_service.errors import ConfigurationError, KnowledgeError, Refusal, Unavailable
@@ -59,6 +60,7 @@ def serve(host: str, port: int, cards: Path | None) -> None:
     if not (site.callers or site.open or is_loopback(host)):
         click.echo(f"Refused to listen on {host}: {_NOBODY_KNOWN}", err=True)
         sys.exit(1)
+    site = _with_sandbox(site, host)
     app = _or_exit(lambda: create_app(cards, site))
     click.echo(doors(site), err=True)
     problem = app.extensions["store"].problem()
@@ -77,7 +79,15 @@ def serve(host: str, port: int, cards: Path | None) -> None:
     )
     shown = f"[{host}]" if ":" in host else host
     click.echo(f"Discovery: http://{shown}:{server.effective_port}/cds-services   (Ctrl-C stops)")
+    if site.sandbox:
+        click.echo(f"Invented patients (FHIR R4): http://{shown}:{server.effective_port}{SANDBOX_FHIR}")
     server.run()
+
+
+def _with_sandbox(site: Settings, host: str) -> Settings:
+    """The sandbox is open on loopback where the site has no callers to serve, unless the site decides otherwise."""
+    alone = is_loopback(host) and not site.callers and not site.production
+    return site if site.sandbox is not None else site.model_copy(update={"sandbox": alone})
 
 
 @main.command()

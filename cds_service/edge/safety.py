@@ -33,6 +33,8 @@ def _unsafe_for_patients(site: Settings, callers: Callers) -> Iterator[Problem]:
         yield Problem("CDS_CALLERS", f"{_PUBLIC_ISSUER}, whose private key is public", "callers with keys of their own")
     if any(url.startswith("http:") for trusted in callers.values() for url in trusted.jku):
         yield Problem("CDS_CALLERS", "a `jku` without TLS", "https URLs")
+    if site.sandbox:
+        yield Problem("CDS_SANDBOX", "true", "false: invented patients have no place beside real ones")
     if any(server.http for server in site.fhir_servers):
         yield Problem("CDS_FHIR_SERVERS", "a server without TLS", "servers with https")
     if any(not origin.startswith("https://") for origin in site.cors_origins):

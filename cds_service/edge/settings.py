@@ -86,6 +86,13 @@ class Settings(BaseSettings):
     cors_origins: frozenset[str] = Field(
         default=frozenset(), description="Origins of browser clients, exactly as browsers send them."
     )
+    sandbox: bool | None = Field(
+        default=None,
+        description="Offer the sandbox of invented patients. Unless set, only `serve` does, and on loopback only.",
+    )
+    sandbox_patients: int = Field(
+        default=0, ge=0, le=5000, description="Patients invented by chance in the sandbox, beside the written stories."
+    )
 
     database: str = Field(
         default_factory=_own_database,

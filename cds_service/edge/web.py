@@ -14,10 +14,12 @@ from cds_service.edge.clock import today
 from cds_service.edge.fetch import Door
 from cds_service.edge.guard import guard
 from cds_service.edge.identity import Identity
+from cds_service.edge.invented import invented
 from cds_service.edge.openapi import openapi
 from cds_service.edge.outcome import answer_refusals
 from cds_service.edge.recorder import Recorder
 from cds_service.edge.safety import unsafe
+from cds_service.edge.sandbox_fhir import sandbox_fhir
 from cds_service.edge.settings import Settings, settings
 from cds_service.edge.store import Origin, Store
 from cds_service.errors import ConfigurationError, NotJson, Problem, UnknownService
@@ -56,6 +58,8 @@ def create_app(
     offered = orjson.dumps(discovery(knowledge))
     described = orjson.dumps(openapi(schemas, version("cds-service"), site.public_url, bool(callers)))
     warm_up()
+    if site.sandbox:
+        app.register_blueprint(sandbox_fhir(invented(knowledge), site.sandbox_patients))
 
     @app.get("/openapi.json")
     def description() -> Response:
