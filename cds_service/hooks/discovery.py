@@ -25,9 +25,15 @@ def _service(hook: Hook, knowledge: Knowledge) -> dict[str, Any]:
             "Needs the prefetch keys "
             + " and ".join(need.key for need in queries(knowledge) if need.required)
             + "; any other key that is left out leaves facts unknown, and the cards say which (statements and "
-            + "administrations of medicines only add to the orders)."
+            + "administrations of medicines only add to the orders). Where it may ask the FHIR server for what is left out, "
+            + f"it needs the SMART scopes {' '.join(_scopes(knowledge))}."
         ),
     }
+
+
+def _scopes(knowledge: Knowledge) -> list[str]:
+    """What a site grants this service, and no more (CDS Hooks 2.0, "Trusting CDS Services")."""
+    return list(dict.fromkeys(f"patient/{need.type}.read" for need in queries(knowledge)))
 
 
 def _purpose(hook: Hook, knowledge: Knowledge) -> str:

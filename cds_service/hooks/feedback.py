@@ -70,7 +70,8 @@ def _no_time(place: int) -> Problem:
 
 
 def _entry(row: dict[str, Any]) -> Entry:
-    said = row.get("overrideReason", {}) if row["outcome"] == "overridden" else {}
+    said = row.get("overrideReason") or {} if row["outcome"] == "overridden" else {}
+    reason = said.get("reason") or {}
     chosen = row["acceptedSuggestions"] if row["outcome"] == "accepted" else ()
     time = _TIME.match(row["outcomeTimestamp"])
     assert time is not None  # the schema demands this form
@@ -79,7 +80,7 @@ def _entry(row: dict[str, Any]) -> Entry:
         outcome=row["outcome"],
         timestamp="{}-{}-{}T{}:{}:{}.{:0<6}Z".format(*time.groups()[:6], (time[7] or "")[:6]),
         suggestions=tuple(sorted({one["id"].lower() for one in chosen})),
-        system=said.get("reason", {}).get("system", ""),
-        code=said.get("reason", {}).get("code", ""),
-        comment=said.get("userComment", ""),
+        system=reason.get("system") or "",
+        code=reason.get("code", ""),
+        comment=said.get("userComment") or "",
     )

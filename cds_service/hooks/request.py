@@ -97,8 +97,8 @@ def read(raw: Any, hook: Hook, schemas: Path) -> HookCall:
         instance=raw["hookInstance"],
         patient=raw["context"]["patientId"].removeprefix("Patient/"),  # the bare id; some clients send the reference
         context=raw["context"],
-        prefetch=raw.get("prefetch", {}),
-        fhir_server=raw.get("fhirServer", ""),
+        prefetch=raw.get("prefetch") or {},  # null where a client has nothing
+        fhir_server=raw.get("fhirServer") or "",
         token=_token(raw.get("fhirAuthorization")),
     )
 
@@ -132,7 +132,7 @@ def _words(error: Any) -> tuple[str, str]:
     kind = {dict: "an object", list: "an array", str: "a string", bool: "a truth value", type(None): "null"}
     found = kind.get(type(error.instance), "a number")
     match error.validator:
-        case "required" | "dependentRequired":
+        case "required":
             absent = error.message.split("'")[1]
             return f"no `{absent}`", f"`{absent}`"
         case "anyOf":
