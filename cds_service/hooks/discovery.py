@@ -25,8 +25,8 @@ def _service(hook: Hook, knowledge: Knowledge) -> dict[str, Any]:
             "Needs the prefetch keys "
             + " and ".join(need.key for need in queries(knowledge) if need.required)
             + "; any other key that is left out leaves facts unknown, and the cards say which (statements and "
-            + "administrations of medicines only add to the orders). Where it may ask the FHIR server for what is left out, "
-            + f"it needs the SMART scopes {' '.join(_scopes(knowledge))}."
+            + "administrations of medicines only add to the orders). Where it may ask the FHIR server for what is left "
+            + f"out, it needs the SMART scopes {' '.join(_scopes(knowledge))}."
         ),
     }
 

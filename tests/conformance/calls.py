@@ -68,7 +68,13 @@ def overridden(**more: Any) -> dict[str, Any]:
 
 def accepted(**more: Any) -> dict[str, Any]:
     """An entry of feedback: a suggestion that was accepted."""
-    return {"card": CARD, "outcome": "accepted", "outcomeTimestamp": TIME, "acceptedSuggestions": [{"id": CARD}], **more}
+    return {
+        "card": CARD,
+        "outcome": "accepted",
+        "outcomeTimestamp": TIME,
+        "acceptedSuggestions": [{"id": CARD}],
+        **more,
+    }
 
 
 def without(mapping: dict[str, Any], *names: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the tests of the ledger share; with --ledger they end with its table, and fail where a row is not accounted for."""
+"""What the tests of the ledger share. With --ledger they end with its table, and fail where a row has no result."""
 
 import copy
 import json

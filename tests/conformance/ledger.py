@@ -62,7 +62,8 @@ def table(listed: Iterable[Row], results: Mapping[str, str]) -> Iterable[str]:
         if row.section != section:
             section = row.section
             yield from ("", section)
-        yield f"  {row.id}  {row.level:<20} {row.who:<4} {results[row.id]:<12} {row.rule}".rstrip()
+        word, _, reason = results[row.id].partition(" (")
+        yield f"  {row.id}  {row.level:<18} {row.who:<3}  {word:<14}  {row.rule}{f' ({reason}' if reason else ''}"
 
 
 def summary(results: Mapping[str, str]) -> str:

@@ -52,7 +52,9 @@ def test_ch_050_every_service_declares_what_it_wants(services, client, prefetch)
 
 def test_ch_051_a_template_is_a_relative_read_or_search(offered):
     for _, template in offered:
-        assert re.fullmatch(r"[A-Z][A-Za-z]+(/{{[^{}]+}}|\?[a-z_-]+=[^&{}]*({{[^{}]+}})?(&[a-z_-]+=[^&{}]+)*)", template)
+        assert re.fullmatch(
+            r"[A-Z][A-Za-z]+(/{{[^{}]+}}|\?[a-z_-]+=[^&{}]*({{[^{}]+}})?(&[a-z_-]+=[^&{}]+)*)", template
+        )
 
 
 def test_ch_052_tokens_stand_in_double_braces(offered):
