@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import tokens
 from calls import CLIENTS, bundle, prefetched
 from support import example, facts, is_outcome, options, put_in_prefetch
 
@@ -91,6 +92,21 @@ def test_the_prefetch_of_the_sandbox_lacks_what_it_could_not_read(client, servic
 
     assert facts(answer)["er"]["value"] == "unknown"
     assert "tamoxifen" in options(answer)
+
+
+def test_the_token_of_the_sandbox_passes_by_keys_that_the_site_gives(served, tmp_path):
+    """It names a key URL that a machine without the internet cannot fetch; its issuer is the same wherever it runs."""
+    issuer, base = "https://sandbox.cds-hooks.org", "http://127.0.0.1:8080"
+    jku, path = f"{issuer}/.well-known/jwks.json", tmp_path / "callers.json"
+    callers = [{"issuer": issuer, "jku": [jku], "jwks": tokens.jwks(tokens.EC)}]
+    path.write_text(json.dumps({"callers": callers}), encoding="utf-8")
+    site = served(callers=path, public_url=base, clock=lambda: tokens.NOW)
+    for name in ("sandbox-discovery", "sandbox-order-sign", "sandbox-feedback-overridden"):
+        sent = request_of(name)
+        token = tokens.token(iss=issuer, aud=base + sent["path"], head={"jku": jku})
+        sent["headers"]["Authorization"] = f"Bearer {token}"
+
+        assert send(site, sent).status_code == 200, name
 
 
 def test_healthchain_gets_nothing_of_a_record_that_is_not_its_patients(client):
