@@ -26,6 +26,7 @@ from cds_service.kleene import FALSE, TRUE, UNKNOWN
 from cds_service.knowledge.load import home
 
 FOLDER = Path(__file__).parent / "shapes"
+MII = "https://www.medizininformatik-initiative.de/fhir/ext/modul-onko/CodeSystem/mii-cs-onko"
 SYSTEMS = {
     "sct": "http://snomed.info/sct",
     "loinc": "http://loinc.org",
@@ -35,6 +36,11 @@ SYSTEMS = {
     "atc": "http://www.whocc.no/atc",
     "icdo3": "http://terminology.hl7.org/CodeSystem/icd-o-3",
     "hgnc": "http://www.genenames.org",
+    "icd10gm": "http://fhir.de/CodeSystem/bfarm/icd-10-gm",
+    "mii-ecog": f"{MII}-allgemeiner-leistungszustand-ecog",
+    "mii-site": f"{MII}-fernmetastasen",
+    "mii-her2": f"{MII}-mamma-her2neu-status-obds",
+    "certainty": "https://fhir.kbv.de/CodeSystem/KBV_CS_SFHIR_ICD_DIAGNOSESICHERHEIT",
     "ajcc": "http://cancerstaging.org",
     "local": "urn:oid:1.2.36.1.2001.1003.0.999",
     "hl7": "http://terminology.hl7.org/CodeSystem/v3-ObservationInterpretation",

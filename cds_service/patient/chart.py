@@ -35,6 +35,9 @@ _ORDERED = {"order", "original-order", "reflex-order", "filler-order", "instance
 _OVER = {"inactive", "remission", "resolved"}
 _ENDS = ("abatementDateTime", "abatementPeriod", "abatementAge", "abatementRange", "abatementString")
 _UNCONFIRMED = {"unconfirmed", "provisional", "differential"}
+#: how sure a German diagnosis is (simplifier.net/basisprofil-de-r4, extension icd-10-gm-diagnosesicherheit)
+_CERTAINTY = "icd-10-gm-diagnosesicherheit"
+_SUSPECTED, _EXCLUDED, _STATE_AFTER = "V", "A", "Z"
 _DATED = {
     "Condition": ("onsetDateTime", "onsetPeriod", "recordedDate"),
     "Observation": ("effectiveDateTime", "effectiveInstant", "effectivePeriod", "issued"),
@@ -122,7 +125,7 @@ def _course(entry: Entry) -> str:
     status = {code.lower() for code in plain_codes(entry.raw.get("clinicalStatus"))}
     if status & _OVER:
         return "over"
-    if not any(entry.raw.get(name) for name in _ENDS):
+    if not any(entry.raw.get(name) for name in _ENDS) and _STATE_AFTER not in _certainties(entry.raw):
         return "active"
     return "unclear" if status else "over"
 
@@ -268,7 +271,29 @@ def _note_misnamed(result: Chart, entry: Entry, words: str, asked: list[Recognis
             result.misnamed.append((entry, subjects, named))
 
 
+def _certainties(raw: dict[str, Any]) -> set[str]:
+    """The certainties that a German Condition states, beside its codes or as a whole."""
+    concept = raw.get("code")
+    holders = [raw, *(objects(concept.get("coding")) if isinstance(concept, dict) else ())]
+    return {
+        code
+        for holder in holders
+        for extension in objects(holder.get("extension"))
+        if word(extension.get("url")).endswith(_CERTAINTY)
+        for code in (_code_in(extension.get("valueCoding")), word(extension.get("valueCode")))
+        if code
+    }
+
+
+def _code_in(coding: Any) -> str:
+    return word(coding.get("code")) if isinstance(coding, dict) else ""
+
+
 def _no_evidence(kind: str, raw: dict[str, Any]) -> str:
+    if kind == "Condition":
+        certain = _certainties(raw)
+        if certain & {_SUSPECTED, _EXCLUDED}:
+            return "refuted" if _EXCLUDED in certain else "not confirmed"
     if kind in ("Condition", "AllergyIntolerance"):
         verification = plain_codes(raw.get("verificationStatus"))
         for denial in ("entered-in-error", "refuted"):

@@ -193,13 +193,25 @@ def _cancer_of_the_breast(text: str, chart: Chart) -> str:
 
 def _cancer_with_body_site(entry: Entry, chart: Chart) -> str:
     """A cancer of no named organ, by code or words, whose body site is the breast."""
-    sites = one_or_more(entry.raw.get("bodySite"))
-    if not sites or not any(_is_breast(site, chart) for site in sites):
+    if not _is_in_the_breast(entry, chart):
         return ""
     generic = [one.how for one in entry.codes if (one.sense.subject, one.sense.meaning) == (_FACT, "cancer")]
     if not generic and not entry.codes and "secondary" not in entry.text:
         generic = [one.how for one in chart.recogniser.spoken("carcinoma", entry.text)]
     return f"a cancer whose body site is the breast ({generic[0]})" if generic else ""
+
+
+def _is_in_the_breast(entry: Entry, chart: Chart) -> bool:
+    """Whether the body sites name the breast and nothing that is not of it: a side, a quadrant, nodes beside it."""
+    sites = one_or_more(entry.raw.get("bodySite"))
+    others = [site for site in sites if not _is_breast(site, chart)]
+    return len(others) < len(sites) and all(_is_beside_the_breast(text_of(site), chart) for site in others)
+
+
+def _is_beside_the_breast(words: str, chart: Chart) -> bool:
+    return bool(words) and (
+        bool(chart.recogniser.spoken("regional", words)) or chart.recogniser.only(words, "between", "cancer-filler")
+    )
 
 
 def _is_breast(site: Any, chart: Chart) -> bool:
@@ -217,7 +229,7 @@ def _by_morphology(entry: Entry, chart: Chart) -> str:
     found = _icd_o(entry.raw.get("code"), chart)
     if "carcinoma" not in found:
         return ""
-    if "topography" in found or any(_is_breast(site, chart) for site in one_or_more(entry.raw.get("bodySite"))):
+    if "topography" in found or _is_in_the_breast(entry, chart):
         return "an invasive carcinoma by its ICD-O morphology, in the breast"
     return ""
 

@@ -114,7 +114,12 @@ def _is_of_the_breast(entry: Entry, chart: Chart, evidence: Evidence) -> bool:
 
 
 def _related_primaries(entry: Entry, chart: Chart) -> Iterator[str]:
-    """The primary cancers that a metastasis names: mCODE, secondary cancer condition, relatedPrimaryCancerCondition."""
+    """The primary cancers that a metastasis names: mCODE, secondary cancer condition, relatedPrimaryCancerCondition;
+    the Conditions in the focus of an Observation.
+    """
+    if entry.kind == "Observation" and entry.raw.get("focus"):
+        known = {one.reference for one in chart.of("Condition")}
+        yield from {chart.record.references.name(one) for one in objects(entry.raw.get("focus"))} & known
     for extension in objects(entry.raw.get("extension")):
         if word(extension.get("url")).endswith("mcode-related-primary-cancer-condition"):
             yield chart.record.references.name(extension.get("valueReference"))
@@ -130,7 +135,9 @@ def _site_statements(definition: FactDefinition, chart: Chart) -> Iterator[tuple
             found = list(_finer(entry, said.sense.meaning, chart))
             yield from found or [(entry, said.sense.meaning, said.how)]
     for entry, _, element in chart.asking(definition.id):
-        yield from ((entry, site, how) for site, how in _in_value(element, chart))
+        valued = "valueCodeableConcept" in element or "valueString" in element
+        answered = _in_value(element, chart) if valued else _body_sites(element, chart)
+        yield from ((entry, site, how) for site, how in answered)
     for entry in chart.of("Condition"):
         if not _says_a_site(entry.codes):
             yield from ((entry, site, how) for site, how in _sites_of(entry, chart))
@@ -153,7 +160,7 @@ def _says_a_site(codes: Iterable[Any]) -> bool:
 def _finer(entry: Entry, meaning: str, chart: Chart) -> Iterator[tuple[Entry, str, str]]:
     """The sites that body site or words name where the code leaves them open."""
     if meaning in _VAGUE:
-        for site, how in list(_body_sites(entry, chart)) or _named_sites(entry.text, chart):
+        for site, how in list(_body_sites(entry.raw, chart)) or _named_sites(entry.text, chart):
             yield entry, site, how
 
 
@@ -164,10 +171,10 @@ def _sites_of(entry: Entry, chart: Chart) -> Iterator[tuple[str, str]]:
     if known and not open_site:
         return
     if open_site:
-        yield from list(_body_sites(entry, chart)) or _named_sites(entry.text, chart)
+        yield from list(_body_sites(entry.raw, chart)) or _named_sites(entry.text, chart)
     elif chart.recogniser.spoken("secondary", entry.text) and not _elsewhere(entry, chart):
         found = list(sites_in_words(entry.text, chart))
-        yield from found or _body_sites(entry, chart)
+        yield from found or _body_sites(entry.raw, chart)
 
 
 def _elsewhere(entry: Entry, chart: Chart) -> bool:
@@ -177,8 +184,8 @@ def _elsewhere(entry: Entry, chart: Chart) -> bool:
     )
 
 
-def _body_sites(entry: Entry, chart: Chart) -> Iterator[tuple[str, str]]:
-    for concept in one_or_more(entry.raw.get("bodySite")):
+def _body_sites(element: dict[str, Any], chart: Chart) -> Iterator[tuple[str, str]]:
+    for concept in one_or_more(element.get("bodySite")):
         coded = [one for one in chart.recogniser.codes(concept) if one.sense.role == "body-site"]
         for one in coded:
             if one.sense.subject == _FACT:
