@@ -23,6 +23,7 @@ _NO_PERCENT = ("intensity", "quantity")
 _SCORED = ("ihc", "overall", "text", "status")
 _RATIO_UNITS = ("", "ratio", "{ratio}")
 _NOT_ASKED = "the words ask something else"
+_IN_SITU = "the words tell of a carcinoma in situ"
 
 
 def receptor(definition: FactDefinition, chart: Chart, facts: dict[str, Fact]) -> Fact:
@@ -52,7 +53,16 @@ def _is_asked(entry: Entry, asked: Recognised, element: dict[str, Any], chart: C
     if asked.sense.meaning == "text" and chart.recogniser.spoken("other_question", _question(entry, element)):
         evidence.ignore(entry, _NOT_ASKED)
         return False
+    if asked.sense.meaning == "text" and _is_in_situ(entry, chart):
+        evidence.ignore(entry, _IN_SITU)
+        return False
     return True
+
+
+def _is_in_situ(entry: Entry, chart: Chart) -> bool:
+    """Whether words tell of a carcinoma in situ and of no invasive one."""
+    spoken = chart.recogniser.spoken
+    return bool(spoken("in_situ", entry.whole_text)) and not spoken("invasive", entry.whole_text)
 
 
 def _by_words(entry: Entry, asked: Recognised, element: dict[str, Any], chart: Chart) -> Recognised:
@@ -184,7 +194,10 @@ def _diagnoses(definition: FactDefinition, chart: Chart, evidence: Evidence) -> 
             evidence.read(entry, said.sense.meaning, said.how)
     asking = {entry.reference for entry, _, _ in chart.asking(definition.id)}
     for entry, told in chart.told(definition.id, "Observation"):
-        if entry.reference in asking or not chart.recogniser.spoken("panel", entry.text) or not evidence.admit(entry):
+        if entry.reference in asking or not _may_hold_several(entry, chart) or not evidence.admit(entry):
+            continue
+        if _is_in_situ(entry, chart):
+            evidence.ignore(entry, _IN_SITU)
             continue
         evidence.read(entry, _one_of({one.sense.meaning for one in told}), told[0].how)
     for entry, told in chart.told(definition.id, "Condition"):
@@ -193,6 +206,12 @@ def _diagnoses(definition: FactDefinition, chart: Chart, evidence: Evidence) -> 
         for said in told if not (known or relative) else ():
             if evidence.admit(entry):
                 evidence.read(entry, said.sense.meaning, said.how)
+
+
+def _may_hold_several(entry: Entry, chart: Chart) -> bool:
+    """Whether an Observation is a panel of receptors or the final diagnosis of a pathology report."""
+    spoken = chart.recogniser.spoken
+    return bool(spoken("panel", entry.text) or spoken("report", entry.text))
 
 
 def combined(definition: FactDefinition, chart: Chart, facts: dict[str, Fact]) -> Fact:

@@ -141,6 +141,14 @@ def _site_statements(definition: FactDefinition, chart: Chart) -> Iterator[tuple
     for entry in chart.of("Condition"):
         if not _says_a_site(entry.codes):
             yield from ((entry, site, how) for site, how in _sites_of(entry, chart))
+        if entry.reference in chart.shelf["current"]:
+            yield from ((entry, site, how) for site, how in _in_stages(entry, chart))
+
+
+def _in_stages(entry: Entry, chart: Chart) -> Iterator[tuple[str, str]]:
+    """The sites that the stage of a cancer names: 'stage IV, bone metastases'."""
+    for row in objects(entry.raw.get("stage")):
+        yield from sites_in_words(text_of(row.get("summary")), chart)
 
 
 def _in_value(element: dict[str, Any], chart: Chart) -> Iterator[tuple[str, str]]:
