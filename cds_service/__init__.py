@@ -38,7 +38,6 @@ The map, in reading order. A module imports only modules above it; a test keeps 
     patient.evidence         readings of one fact, and settling them
     patient.sides            which breast a resource speaks of
     patient.results          a laboratory answer in any shape
-    patient.receptors        ER, PR, HER2
     patient.naming           which medicine a resource names
     patient.setting          given before, for, or outside the metastatic disease
     patient.medicines        courses of treatment
@@ -47,6 +46,7 @@ The map, in reading order. A module imports only modules above it; a test keeps 
     patient.lines            lines of treatment
     patient.removals         contraindications, refusals
     patient.diagnosis        is it breast cancer, which other cancers
+    patient.receptors        ER, PR, HER2
     patient.spread           sites of metastases, their extent and symptoms
     patient.stage            is it stage IV
     patient.measures         sex, death, symptoms

@@ -8,6 +8,8 @@ from cds_service.kleene import FALSE, TRUE, UNKNOWN
 from cds_service.model import Answer, Fact, FactDefinition, Reading
 from cds_service.patient.chart import Chart, Entry
 from cds_service.patient.dates import certainly_before, newest
+from cds_service.patient.diagnosis import other_cancers
+from cds_service.patient.elements import objects
 from cds_service.patient.evidence import Evidence, references_of
 from cds_service.patient.recognise import Recognised, text_of
 from cds_service.patient.results import Result, Span, about, denied, results, span
@@ -23,6 +25,7 @@ _NO_PERCENT = ("intensity", "quantity")
 _SCORED = ("ihc", "overall", "text", "status")
 _RATIO_UNITS = ("", "ratio", "{ratio}")
 _NOT_ASKED = "the words ask something else"
+_NOT_OF_BREAST = "the result of another cancer"
 _IN_SITU = "the words tell of a carcinoma in situ"
 
 
@@ -50,6 +53,9 @@ def receptor(definition: FactDefinition, chart: Chart, facts: dict[str, Fact]) -
 def _is_asked(entry: Entry, asked: Recognised, element: dict[str, Any], chart: Chart, evidence: Evidence) -> bool:
     if not evidence.admit(entry):
         return False
+    if _is_of_another_cancer(entry, chart):
+        evidence.ignore(entry, _NOT_OF_BREAST)
+        return False
     if asked.sense.meaning == "text" and chart.recogniser.spoken("other_question", _question(entry, element)):
         evidence.ignore(entry, _NOT_ASKED)
         return False
@@ -57,6 +63,12 @@ def _is_asked(entry: Entry, asked: Recognised, element: dict[str, Any], chart: C
         evidence.ignore(entry, _IN_SITU)
         return False
     return True
+
+
+def _is_of_another_cancer(entry: Entry, chart: Chart) -> bool:
+    """Whether a result names other cancers as its focus, and nothing else."""
+    focus = {chart.record.references.name(one) for one in objects(entry.raw.get("focus"))}
+    return bool(focus) and focus <= {one.reference for one in other_cancers(chart)}
 
 
 def _is_in_situ(entry: Entry, chart: Chart) -> bool:
@@ -190,14 +202,16 @@ def _diagnoses(definition: FactDefinition, chart: Chart, evidence: Evidence) -> 
     for entry, said in chart.saying(definition.id):
         if evidence.admit(entry) and denied(entry, said, chart.recogniser):
             evidence.ignore(entry, "its value does not affirm it")
+        elif _is_of_another_cancer(entry, chart):
+            evidence.ignore(entry, _NOT_OF_BREAST)
         elif not (entry.unreadable or entry.no_evidence):
             evidence.read(entry, said.sense.meaning, said.how)
     asking = {entry.reference for entry, _, _ in chart.asking(definition.id)}
     for entry, told in chart.told(definition.id, "Observation"):
         if entry.reference in asking or not _may_hold_several(entry, chart) or not evidence.admit(entry):
             continue
-        if _is_in_situ(entry, chart):
-            evidence.ignore(entry, _IN_SITU)
+        if _is_in_situ(entry, chart) or _is_of_another_cancer(entry, chart):
+            evidence.ignore(entry, _IN_SITU if _is_in_situ(entry, chart) else _NOT_OF_BREAST)
             continue
         evidence.read(entry, _one_of({one.sense.meaning for one in told}), told[0].how)
     for entry, told in chart.told(definition.id, "Condition"):
