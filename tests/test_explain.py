@@ -171,6 +171,18 @@ def test_what_is_no_record_is_refused_with_the_reason(tmp_path: Path, content: s
     assert json.loads(refused.output)["resourceType"] == "OperationOutcome"
 
 
+def test_a_patient_without_an_id_goes_by_the_address_of_its_entry(tmp_path: Path) -> None:
+    urn = "urn:uuid:0b1c7f0e-3f5e-4f43-9a3c-5d4f3a1b2c3d"
+    result = {"resourceType": "Observation", "status": "final", "subject": {"reference": urn}}
+    result |= {"code": {"text": "ER"}, "valueString": "Positive"}
+    patient = {"fullUrl": urn, "resource": {"resourceType": "Patient", "gender": "female"}}
+    path = tmp_path / "bundle.json"
+    path.write_text(
+        json.dumps({"resourceType": "Bundle", "type": "transaction", "entry": [patient, {"resource": result}]})
+    )
+    assert fact(account(path), "er")["value"] == "positive"
+
+
 def test_an_empty_folder_is_refused_with_the_reason(tmp_path: Path) -> None:
     assert "no file *.json" in run("explain", tmp_path).output
 

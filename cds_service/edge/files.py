@@ -3,6 +3,8 @@
 A bare record is taken for all there is: every query is answered by the same Bundle of everything.
 """
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import orjson
 from cds_service.errors import BadRequest, Problem
 from cds_service.hooks.catalogue import HOOKS, Hook
 from cds_service.hooks.request import HookCall, parse, read
-from cds_service.patient.elements import identifier, objects
+from cds_service.patient.elements import identifier, objects, word
 from cds_service.patient.record import Need
 
 _INSTANCE = "explain"
@@ -73,21 +75,22 @@ def _bundle(raw: Any) -> dict[str, Any]:
 
 
 def _only_patient(bundle: dict[str, Any]) -> str:
-    """The id of the one patient of a record."""
-    ids = sorted({identifier(one) for one in _resources(bundle) if one.get("resourceType") == "Patient"})
+    """The id of the one patient of a record: its own, or else the one that its entry's fullUrl ends with."""
+    ids = sorted(set(_patients(bundle)))
     if len(ids) != 1 or not ids[0]:
-        listed = f"{len(ids)} patients ({', '.join(ids[:20])})" if ids else "no Patient"
+        listed = f"{len(ids)} patients ({', '.join(one or 'without id' for one in ids[:20])})" if ids else "no Patient"
         raise BadRequest([Problem("the record", listed, "--patient ID, which says whose record it is")])
     return ids[0]
 
 
-def _resources(bundle: dict[str, Any]) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
+def _patients(bundle: dict[str, Any]) -> Iterator[str]:
     for entry in objects(bundle.get("entry")):
         resource = entry.get("resource")
-        if isinstance(resource, dict):
-            found += _resources(resource) if resource.get("resourceType") == "Bundle" else [resource]
-    return found
+        kind = resource.get("resourceType") if isinstance(resource, dict) else None
+        if isinstance(resource, dict) and kind == "Bundle":
+            yield from _patients(resource)
+        elif isinstance(resource, dict) and kind == "Patient":
+            yield identifier(resource) or re.split("[/:]", word(entry.get("fullUrl")))[-1]
 
 
 def _hook_of(raw: dict[str, Any]) -> Hook:

@@ -15,7 +15,7 @@ from cds_service.model import Drug
 from cds_service.patient.dates import certainly_before, day
 from cds_service.patient.elements import objects, word
 from cds_service.patient.project import READ, fault
-from cds_service.patient.recognise import Recognised, Recogniser, plain_codes, text_of
+from cds_service.patient.recognise import Recognised, Recogniser, phrases_of, plain_codes, text_of
 from cds_service.patient.record import Record
 
 #: statuses of the R4 value sets that make a resource evidence of what it says
@@ -265,8 +265,8 @@ def _note_misnamed(result: Chart, entry: Entry, words: str, asked: list[Recognis
     subjects = frozenset(one.sense.subject for one in asked)
     if {one.sense.subject for one in result.recogniser.spoken("question", words)} <= subjects:
         return
-    for text in (concept.get("text"), *(coding.get("display") for coding in objects(concept.get("coding")))):
-        named = frozenset(one.sense.subject for one in result.recogniser.spoken("question", text_of(text)))
+    for text in phrases_of(concept):
+        named = frozenset(one.sense.subject for one in result.recogniser.spoken("question", text))
         if named and not named & subjects:
             result.misnamed.append((entry, subjects, named))
 

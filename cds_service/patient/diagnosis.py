@@ -7,7 +7,7 @@ from cds_service.model import Fact, FactDefinition, Reading
 from cds_service.patient.chart import Chart, Entry
 from cds_service.patient.elements import objects, one_or_more, word
 from cds_service.patient.evidence import Evidence, references_of
-from cds_service.patient.recognise import dotted, plain_codes, text_of, thoughts
+from cds_service.patient.recognise import Recognised, dotted, phrases_of, plain_codes, text_of, thoughts
 
 _FACT = "breast-cancer"
 
@@ -117,26 +117,39 @@ def signal_of(entry: Entry, chart: Chart) -> Signal | None:
         return Signal("unclear", f"one of its codes says breast cancer and another something else ({against})")
     if tumour:
         return _coded(entry, tumour, chart)
+    if _of_unstated_behaviour(entry, said, chart) and not against:
+        return _by_stage(entry, chart)
     worded = _in_words(entry, chart)
     if worded and against:
         return Signal("unclear", f"its words say breast cancer and its code something else ({against})")
     return Signal("malignant", worded) if worded else None
 
 
+def _of_unstated_behaviour(entry: Entry, said: list[Recognised], chart: Chart) -> bool:
+    """A tumour of the breast that may be malignant or not, by a code, or by words and nothing else."""
+    if any((one.sense.role, one.sense.meaning) == ("says", "tumour") for one in said):
+        phrases = phrases_of(entry.raw.get("code"))
+        return not any(_other_in_words(phrase, chart) or chart.recogniser.denies(phrase) for phrase in phrases)
+    spoken = chart.recogniser.spoken("tumour", entry.text)
+    return bool(spoken) and chart.recogniser.only(entry.text, "tumour", "cancer-filler")
+
+
+def _by_stage(entry: Entry, chart: Chart) -> Signal:
+    """A tumour of the breast: malignant where the Condition itself codes it as stage IV; else unclear."""
+    for row in objects(one_or_more(entry.raw.get("stage"))):
+        for one in chart.recogniser.codes(row.get("summary")):
+            if (one.sense.subject, one.sense.meaning) == ("stage", "stage-4"):
+                return Signal("malignant", f"a tumour of the breast with {one.how}")
+    return Signal("unclear", "a tumour of the breast is on record, and not whether it is malignant")
+
+
 def _coded(entry: Entry, how: str, chart: Chart) -> Signal:
     """A code of breast cancer, unless words beside it name something else and no breast cancer."""
-    for words in _phrases(entry):
+    for words in phrases_of(entry.raw.get("code")):
         other = _other_in_words(words, chart)
         if other:
             return Signal("unclear", f"its code says breast cancer and its words something else ({other})")
     return Signal("malignant", how)
-
-
-def _phrases(entry: Entry) -> list[str]:
-    """The text and each display, each for itself: they come from different hands."""
-    concept = entry.raw.get("code")
-    text = concept.get("text") if isinstance(concept, dict) else None
-    return [said for said in (text_of(one) for one in (text, *(c.get("display") for c in _codings(entry)))) if said]
 
 
 def _other_in_words(text: str, chart: Chart) -> str:

@@ -11,7 +11,7 @@ from cds_service.patient.dates import certainly_before, newest
 from cds_service.patient.diagnosis import other_cancers
 from cds_service.patient.elements import objects
 from cds_service.patient.evidence import Evidence, references_of
-from cds_service.patient.recognise import Recognised, text_of
+from cds_service.patient.recognise import Recognised, phrases_of, text_of
 from cds_service.patient.results import Result, Span, about, denied, results, span
 from cds_service.patient.sides import side_of
 
@@ -44,7 +44,10 @@ def receptor(definition: FactDefinition, chart: Chart, facts: dict[str, Fact]) -
             found = _claimed(definition, entry, asked, element, chart) or _signals(
                 definition, entry, asked, element, chart
             )
-            _read(evidence, entry, asked, element, found, answer(found, asked))
+            if _names_another_test(definition, asked, element, chart):
+                _misplaced(evidence, entry, answer(found, asked))
+            else:
+                _read(evidence, entry, asked, element, found, answer(found, asked))
     _misnamed(definition, chart, evidence)
     _diagnoses(definition, chart, evidence)
     return _settled(evidence, chart, lambda readings: _newest(readings))
@@ -147,6 +150,26 @@ def _plainly_asked(entry: Entry, asked: Recognised, element: dict[str, Any]) -> 
     if asked.sense.meaning == "text":
         return _question(entry, element).strip(" :") == asked.sense.display
     return asked.sense.meaning not in _NO_PERCENT
+
+
+def _names_another_test(definition: FactDefinition, asked: Recognised, element: dict[str, Any], chart: Chart) -> bool:
+    """Whether the text or a display beside a code for this receptor names another test, and not the receptor."""
+    if asked.sense.meaning == "text":
+        return False
+    for phrase in phrases_of(element.get("code")):
+        own = any(definition.id in at.subjects for at in chart.recogniser.names(phrase))
+        if not own and chart.recogniser.spoken("other_test", phrase):
+            return True
+    return False
+
+
+def _misplaced(evidence: Evidence, entry: Entry, answer: str) -> None:
+    """The code of this receptor on another test: an answer that it gives may be either's."""
+    if answer in ("", "unclear"):
+        evidence.ignore(entry, "its code asks this, and its words another test")
+        return
+    evidence.read(entry, "unclear", "a code for this receptor with the name of another test")
+    evidence.doubt(entry, "has the code of this receptor and the name of another test")
 
 
 def _one_of(answers: set[str]) -> str:
@@ -342,6 +365,8 @@ def her2(definition: FactDefinition, chart: Chart, facts: dict[str, Fact]) -> Fa
         answer, method = _her2_answer(found, asked.sense.meaning, copies.get(entry.date), chart, definition)
         if asked.sense.meaning == "ish-copies":
             evidence.ignore(entry, "copies per nucleus settle nothing without the ratio")
+        elif _names_another_test(definition, asked, element, chart):
+            _misplaced(evidence, entry, answer)
         elif _said_low(entry, chart):
             evidence.read(entry, "low", f"{asked.how}: said to be low")
         elif _other_finding(found, chart):

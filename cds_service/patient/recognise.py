@@ -223,6 +223,14 @@ def text_of(concept: Any) -> str:
     return _SPACE.sub(" ", text).strip() if _UNEVEN.search(text) else text
 
 
+def phrases_of(concept: Any) -> list[str]:
+    """The text and each display of a CodeableConcept, each for itself: they come from different hands."""
+    if not isinstance(concept, dict):
+        return []
+    said = (concept.get("text"), *(coding.get("display") for coding in objects(concept.get("coding"))))
+    return [phrase for phrase in map(text_of, said) if phrase]
+
+
 def plain_codes(concept: Any) -> set[str]:
     """The bare codes of a status element, as R4 writes it (CodeableConcept) or older versions do (a word)."""
     if isinstance(concept, str):

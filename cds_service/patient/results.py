@@ -120,10 +120,17 @@ def results(element: dict[str, Any], recogniser: Recogniser) -> list[Result]:
     if found and "dataAbsentReason" in element:
         found.append(Result("unknown", "a reason why there is no value"))
     for concept in listed(element.get("interpretation")):
-        found += [
-            Result(_FLAGS[code], f"the interpretation {code}") for code in sorted(plain_codes(concept) & _FLAGS.keys())
-        ]
+        found += _from_interpretation(concept, recogniser)
     return found
+
+
+def _from_interpretation(concept: Any, recogniser: Recogniser) -> list[Result]:
+    """What an interpretation says: by HL7's flags, or as a value would, by a code or words for an answer."""
+    said = {_FLAGS[code]: f"the interpretation {code}" for code in sorted(plain_codes(concept) & _FLAGS.keys())}
+    spoken = _from_concept(concept, recogniser)
+    if spoken.word not in ("", "none"):
+        said.setdefault(spoken.word, f"the interpretation: {spoken.how}")
+    return [Result(word, how) for word, how in said.items()]
 
 
 def result(element: dict[str, Any], recogniser: Recogniser) -> Result | None:

@@ -10,7 +10,7 @@ from cds_service.patient.dates import certainly_before
 from cds_service.patient.diagnosis import other_cancers
 from cds_service.patient.elements import objects, one_or_more
 from cds_service.patient.evidence import Evidence, references_of
-from cds_service.patient.recognise import plain_codes, text_of, thoughts
+from cds_service.patient.recognise import phrases_of, plain_codes, text_of, thoughts
 from cds_service.patient.results import affirmed
 from cds_service.patient.spread import told_of_metastases
 
@@ -77,8 +77,10 @@ def _statements(definition: FactDefinition, chart: Chart, evidence: Evidence) ->
     yield from _by_own_code(definition, chart, evidence, assessed)
     for entry, asked, element in chart.asking(definition.id):
         if asked.sense.meaning == "history":
-            evidence.ignore(entry, "a history, which may no longer be so")
-            evidence.note("a history of metastases is on record: whether they are there today is not")
+            _history(entry, element, chart, evidence)
+            continue
+        if _names_a_grade(element, chart):
+            evidence.ignore(entry, "its code asks for a stage, and its words for a grade or a kind of tumour")
             continue
         found = list(_in_value(element, chart))
         if found and _is_about_breast(entry, assessed, chart, evidence):
@@ -91,6 +93,21 @@ def _statements(definition: FactDefinition, chart: Chart, evidence: Evidence) ->
         evidence.set_aside.append(
             (reference or "Observation", "referred to as the assessment of the stage, and not delivered")
         )
+
+
+def _names_a_grade(element: dict[str, Any], chart: Chart) -> bool:
+    """Whether the text or a display beside a code for the stage names how the tumour looks, and no stage."""
+    spoken = chart.recogniser.spoken
+    return any(spoken("graded", phrase) and not spoken("staged", phrase) for phrase in phrases_of(element.get("code")))
+
+
+def _history(entry: Entry, element: dict[str, Any], chart: Chart, evidence: Evidence) -> None:
+    """A history of metastases says nothing of today, and one that is denied is none."""
+    if not affirmed(element, chart.recogniser):
+        evidence.ignore(entry, "a history that its value does not affirm")
+        return
+    evidence.ignore(entry, "a history, which may no longer be so")
+    evidence.note("a history of metastases is on record: whether they are there today is not")
 
 
 def _by_own_code(definition: FactDefinition, chart: Chart, evidence: Evidence, assessed: set[str]) -> Iterator[Said]:
