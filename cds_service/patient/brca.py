@@ -81,11 +81,11 @@ def _said_in(element: dict[str, Any], chart: Chart) -> set[str]:
 
 
 def _brca_answer(entry: Entry, meanings: set[str]) -> str:
+    if meanings & {"uncertain", "somatic", "not-pathogenic"}:
+        return ""
     if "limited" in meanings:
         return "mutated" if "present" in meanings and "absent" not in meanings else ""
     gene_known = bool(meanings & {"brca", "brca1", "brca2"})
-    if meanings & {"uncertain", "somatic", "not-pathogenic"}:
-        return ""
     negative = meanings & {"absent", "not-mutated", "brca1-not-mutated", "brca2-not-mutated"}
     if "pathogenic" in meanings and (negative or "other-gene" in meanings):
         return ""  # which gene is meant by what cannot be told

@@ -44,8 +44,8 @@ def receptor(definition: FactDefinition, chart: Chart, facts: dict[str, Fact]) -
             found = _claimed(definition, entry, asked, element, chart) or _signals(
                 definition, entry, asked, element, chart
             )
-            if _names_another_test(definition, asked, element, chart):
-                _misplaced(evidence, entry, answer(found, asked))
+            if _other_test(definition, asked, element, chart):
+                _misplaced(evidence, entry, element, answer(found, asked), definition, chart)
             else:
                 _read(evidence, entry, asked, element, found, answer(found, asked))
     _misnamed(definition, chart, evidence)
@@ -152,20 +152,35 @@ def _plainly_asked(entry: Entry, asked: Recognised, element: dict[str, Any]) -> 
     return asked.sense.meaning not in _NO_PERCENT
 
 
-def _names_another_test(definition: FactDefinition, asked: Recognised, element: dict[str, Any], chart: Chart) -> bool:
-    """Whether the text or a display beside a code for this receptor names another test, and not the receptor."""
-    if asked.sense.meaning == "text":
-        return False
-    for phrase in phrases_of(element.get("code")):
-        own = any(definition.id in at.subjects for at in chart.recogniser.names(phrase))
-        if not own and chart.recogniser.spoken("other_test", phrase):
-            return True
-    return False
+def _other_test(definition: FactDefinition, asked: Recognised, element: dict[str, Any], chart: Chart) -> bool:
+    """Whether the text or a display beside a code for this receptor names another test."""
+    return asked.sense.meaning != "text" and any(
+        _is_of_another(phrase, definition, chart) for phrase in phrases_of(element.get("code"))
+    )
 
 
-def _misplaced(evidence: Evidence, entry: Entry, answer: str) -> None:
-    """The code of this receptor on another test: an answer that it gives may be either's."""
-    if answer in ("", "unclear"):
+def _is_of_another(phrase: str, definition: FactDefinition, chart: Chart) -> bool:
+    spoken = chart.recogniser.spoken
+    if spoken("gene_question", phrase):
+        return True
+    return bool(spoken("other_test", phrase)) and not _names_it(phrase, definition, chart)
+
+
+def _names_it(phrase: str, definition: FactDefinition, chart: Chart) -> bool:
+    return any(definition.id in at.subjects for at in chart.recogniser.names(phrase))
+
+
+def _misplaced(
+    evidence: Evidence, entry: Entry, element: dict[str, Any], answer: str, definition: FactDefinition, chart: Chart
+) -> None:
+    """The code of this receptor on another test is none of its results, unless words beside it name the receptor too:
+    then an answer may be either's.
+    """
+    named = any(
+        _names_it(phrase, definition, chart) and not _is_of_another(phrase, definition, chart)
+        for phrase in phrases_of(element.get("code"))
+    )
+    if answer in ("", "unclear") or not named:
         evidence.ignore(entry, "its code asks this, and its words another test")
         return
     evidence.read(entry, "unclear", "a code for this receptor with the name of another test")
@@ -365,8 +380,8 @@ def her2(definition: FactDefinition, chart: Chart, facts: dict[str, Fact]) -> Fa
         answer, method = _her2_answer(found, asked.sense.meaning, copies.get(entry.date), chart, definition)
         if asked.sense.meaning == "ish-copies":
             evidence.ignore(entry, "copies per nucleus settle nothing without the ratio")
-        elif _names_another_test(definition, asked, element, chart):
-            _misplaced(evidence, entry, answer)
+        elif _other_test(definition, asked, element, chart):
+            _misplaced(evidence, entry, element, answer, definition, chart)
         elif _said_low(entry, chart):
             evidence.read(entry, "low", f"{asked.how}: said to be low")
         elif _other_finding(found, chart):

@@ -22,6 +22,7 @@ _LEVELS = {
     **dict.fromkeys(("L", "LL", "LU"), "low"),
     "N": "normal",
 }
+_DEFINITE = ("positive", "negative", "equivocal")
 _VALUES = (
     "valueCodeableConcept", "valueString", "valueBoolean", "valueQuantity", "valueInteger", "valueRange", "valueRatio",
 )  # fmt: skip
@@ -190,7 +191,9 @@ def _contradicts(meaning: str, spoken: Result) -> bool:
     """Whether the words beside a code say another answer than the code."""
     if meaning[0].isdigit():
         return bool(spoken.scores) and spoken.scores != (meaning[0],)
-    return {meaning, spoken.word} == {"positive", "negative"} or (spoken.word == "unknown" and meaning != "unknown")
+    if meaning in _DEFINITE:
+        return spoken.word not in ("", meaning)
+    return spoken.word == "unknown" and meaning != "unknown"
 
 
 # NUMBERS

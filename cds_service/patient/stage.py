@@ -10,8 +10,8 @@ from cds_service.patient.dates import certainly_before
 from cds_service.patient.diagnosis import other_cancers
 from cds_service.patient.elements import objects, one_or_more
 from cds_service.patient.evidence import Evidence, references_of
-from cds_service.patient.recognise import phrases_of, plain_codes, text_of, thoughts
-from cds_service.patient.results import affirmed
+from cds_service.patient.recognise import Recognised, phrases_of, plain_codes, text_of, thoughts
+from cds_service.patient.results import affirmed, results
 from cds_service.patient.spread import told_of_metastases
 
 _FACT = "stage"
@@ -82,7 +82,7 @@ def _statements(definition: FactDefinition, chart: Chart, evidence: Evidence) ->
         if _names_a_grade(element, chart):
             evidence.ignore(entry, "its code asks for a stage, and its words for a grade or a kind of tumour")
             continue
-        found = list(_in_value(element, chart))
+        found = list(_in_value(element, chart)) or list(_in_answer(asked, element, chart))
         if found and _is_about_breast(entry, assessed, chart, evidence):
             yield from (Said(entry, meaning, how) for meaning, how in found)
     for entry in chart.of("Condition"):
@@ -122,6 +122,15 @@ def _by_own_code(definition: FactDefinition, chart: Chart, evidence: Evidence, a
         elif entry.kind == "Observation" and entry.reference not in known:
             evidence.ignore(entry, "a stage as the answer to another question")
             evidence.note("a stage is on record as the answer to another question")
+
+
+def _in_answer(asked: Recognised, element: dict[str, Any], chart: Chart) -> Iterator[tuple[str, str]]:
+    """'Distant metastases: positive', where the question is the M category and its words name no nodes."""
+    if asked.sense.meaning != "m-category" or chart.recogniser.spoken("regional", text_of(element.get("code"))):
+        return
+    for one in results(element, chart.recogniser):
+        if one.word in ("positive", "negative"):
+            yield ("m1" if one.word == "positive" else "m0"), f"distant metastases: {one.how}"
 
 
 def _in_value(element: dict[str, Any], chart: Chart) -> Iterator[tuple[str, str]]:
