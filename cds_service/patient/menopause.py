@@ -1,14 +1,28 @@
 """Menopause and ovarian suppression. Never from age; derived only as the Canadian source derives it, and named so."""
 
-from cds_service.kleene import FALSE, TRUE, UNKNOWN
+from dataclasses import dataclass
+
+from cds_service.kleene import FALSE, TRUE, UNKNOWN, Truth
 from cds_service.model import Answer, Fact, FactDefinition, Reading
 from cds_service.patient.chart import Chart, Entry
+from cds_service.patient.dates import certainly_before
 from cds_service.patient.evidence import Evidence, references_of
 from cds_service.patient.medicines import courses, medicines
 from cds_service.patient.recognise import text_of
 from cds_service.patient.results import affirms, denied, flagged, results
 
 _STATUSES = ("premenopausal", "postmenopausal", "perimenopausal", "induced")
+
+
+@dataclass(frozen=True)
+class Removal:
+    """What tells that both ovaries were removed. `known` is a day by which they were, `done` the day of it; both '' where
+    it is not on record.
+    """
+
+    references: tuple[str, ...] = ()
+    known: str = ""
+    done: str = ""
 
 
 def menopause(definition: FactDefinition, chart: Chart, facts: dict[str, Fact]) -> Fact:
@@ -23,26 +37,47 @@ def menopause(definition: FactDefinition, chart: Chart, facts: dict[str, Fact]) 
         answers = dict.fromkeys((*definition.answers, "naturally postmenopausal"), no)
         return Fact(definition.id, "unknown", answers, FALSE, sex.references, "does not apply: the record says male")
     evidence = Evidence(definition)
-    removed = _read_status(definition, chart, evidence)
+    removal = _read_status(definition, chart, evidence)
     stated = evidence.single(open_answers=("perimenopausal", "unclear"))
+    if removal.references and not evidence.unreadable and stated.value != "postmenopausal":
+        if all(certainly_before(one.date, removal.known) for one in evidence.latest()):
+            return _by_removal(definition, evidence, removal)
+        if stated.value == "premenopausal":
+            evidence.note("both ovaries were removed, and whether before or after that status is not known")
+            return evidence.fact_of("unknown", tuple(sorted({*stated.references, *removal.references})))
     if stated.value in ("premenopausal", "postmenopausal"):
-        natural = stated.value == "postmenopausal" and "induced" not in {one.answer for one in evidence.latest()}
-        return _natural(stated, definition, TRUE if natural else FALSE, facts["ovarian-suppression"])
+        natural = _naturally(stated, evidence, removal)
+        return _natural(stated, definition, natural, facts["ovarian-suppression"])
     if evidence.unreadable or stated.references:
         return _induced(stated, definition, evidence) if _all_induced(evidence) else stated
-    if removed:
-        evidence.note("derived: both ovaries were removed; why is not on record")
-        return _natural(evidence.fact_of("postmenopausal", removed), definition, UNKNOWN, None)
     return _from_laboratory(definition, chart, evidence, facts["ovarian-suppression"]) or stated
 
 
-def _natural(fact: Fact, definition: FactDefinition, natural: object, suppression: Fact | None) -> Fact:
+def _by_removal(definition: FactDefinition, evidence: Evidence, removal: Removal) -> Fact:
+    """Both ovaries were removed after whatever else is on record."""
+    evidence.notes.clear()
+    evidence.note("derived: both ovaries were removed; why is not on record")
+    return _natural(evidence.fact_of("postmenopausal", removal.references), definition, UNKNOWN, None)
+
+
+def _naturally(stated: Fact, evidence: Evidence, removal: Removal) -> Truth:
+    """Whether a stated menopause is a natural one: not where treatment caused it, and open where both ovaries were
+    removed unless it was stated before that day.
+    """
+    latest = evidence.latest()
+    if stated.value != "postmenopausal" or "induced" in {one.answer for one in latest}:
+        return FALSE
+    before = any(certainly_before(one.date, removal.done) for one in latest)
+    return TRUE if before or not removal.references else UNKNOWN
+
+
+def _natural(fact: Fact, definition: FactDefinition, natural: Truth, suppression: Fact | None) -> Fact:
     truth = natural
     note = fact.note
     if natural is TRUE and suppression is not None and suppression.value == "yes":
         truth = UNKNOWN
         note = "; ".join(part for part in (note, "ovarian suppression on record: it may be the cause") if part)
-    answers = {**fact.answers, "naturally postmenopausal": Answer(truth, fact.references)}  # type: ignore[arg-type]
+    answers = {**fact.answers, "naturally postmenopausal": Answer(truth, fact.references)}
     return Fact(fact.name, fact.value, answers, UNKNOWN, fact.references, note, fact.readings, fact.set_aside)
 
 
@@ -56,14 +91,14 @@ def _induced(stated: Fact, definition: FactDefinition, evidence: Evidence) -> Fa
     return _natural(evidence.fact_of("postmenopausal", stated.references), definition, FALSE, None)
 
 
-def _read_status(definition: FactDefinition, chart: Chart, evidence: Evidence) -> tuple[str, ...]:
-    """Read every stated status; return the procedures by which both ovaries were removed."""
-    removals: dict[str, list[str]] = {"ovaries-removed": [], "left-ovary-removed": [], "right-ovary-removed": []}
+def _read_status(definition: FactDefinition, chart: Chart, evidence: Evidence) -> Removal:
+    """Read every stated status; return what tells that both ovaries were removed."""
+    removals: dict[str, list[Entry]] = {"ovaries-removed": [], "left-ovary-removed": [], "right-ovary-removed": []}
     for entry, said in chart.saying(definition.id):
         if not evidence.admit(entry):
             continue
         if said.sense.meaning in removals:
-            removals[said.sense.meaning].append(entry.reference)
+            removals[said.sense.meaning].append(entry)
         elif denied(entry, said, chart.recogniser):
             evidence.ignore(entry, "its value does not affirm it")
         elif said.sense.meaning in _STATUSES and _contradicted(entry, said.sense.meaning, chart):
@@ -78,15 +113,23 @@ def _read_status(definition: FactDefinition, chart: Chart, evidence: Evidence) -
             if entry.codes or not evidence.admit(entry):
                 continue
             if said.sense.meaning in removals:
-                removals[said.sense.meaning].append(entry.reference)
+                removals[said.sense.meaning].append(entry)
             elif said.sense.meaning in _STATUSES and entry.kind == "Condition":
                 evidence.read(entry, said.sense.meaning, said.how)
     for entry in _status_observations(definition, chart):
         _read_words(entry, chart, evidence)
-    both = removals["ovaries-removed"]
-    if removals["left-ovary-removed"] and removals["right-ovary-removed"]:
-        both += removals["left-ovary-removed"] + removals["right-ovary-removed"]
-    return tuple(sorted(set(both)))
+    return _removal(removals["ovaries-removed"], removals["left-ovary-removed"], removals["right-ovary-removed"])
+
+
+def _removal(both: list[Entry], left: list[Entry], right: list[Entry]) -> Removal:
+    """Both at once, or the one and the other. A diagnosis tells of a removal by its day, only a procedure of its day."""
+    told = both + (left + right if left and right else [])
+    by = [entry.date for entry in both if entry.date]
+    pairs = [[entry.date for entry in side] for side in (left, right)]
+    by += [max(min(pairs[0]), min(pairs[1]))] if all(pairs) and all(map(all, pairs)) else []
+    done = [entry.date for entry in told if entry.kind == "Procedure"]
+    references = tuple(sorted({entry.reference for entry in told}))
+    return Removal(references, min(by, default=""), min(done, default=""))
 
 
 def _status_observations(definition: FactDefinition, chart: Chart) -> list[Entry]:
