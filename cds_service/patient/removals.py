@@ -105,8 +105,8 @@ def _leave_open(unsure: Open, drugs: Iterable[str], reference: str) -> None:
 
 
 def contraindications(definition: FactDefinition, chart: Chart, facts: dict[str, Fact]) -> Fact:
-    """Allergies and intolerances to drugs and classes. A drug stopped as not tolerated, and the other forms of a drug
-    that is not tolerated, are unknown.
+    """Allergies and intolerances to drugs and classes. A drug stopped as not tolerated, one that is instructed not to
+    be given, and the other forms of a drug that is not tolerated, are unknown.
     """
     evidence = Evidence(definition)
     unsure: Open = {}
@@ -118,6 +118,9 @@ def contraindications(definition: FactDefinition, chart: Chart, facts: dict[str,
             for one in spoken_drugs(entry.whole_text, chart):
                 if one.sense.role in ("drug", "class"):
                     evidence.read(entry, one.sense.subject, f"{one.how}, contraindicated in words")
+    for entry in chart.of("MedicationRequest"):
+        if entry.raw.get("doNotPerform") is True and entry.status in ("active", "on-hold"):
+            _read_instruction(entry, chart, evidence, unsure)
     for course in medicines(chart).courses:
         if course.not_tolerated and course.drug:
             for reference in course.references:
@@ -128,6 +131,15 @@ def contraindications(definition: FactDefinition, chart: Chart, facts: dict[str,
     if silent:
         evidence.note("an allergy on record names nothing that can be told, or allergies are not known")
     return _removing(evidence, chart, ("AllergyIntolerance",), unsure, silent)
+
+
+def _read_instruction(entry: Entry, chart: Chart, evidence: Evidence, unsure: Open) -> None:
+    """An instruction not to give a medicine (`doNotPerform`) that is in force: why is seldom said, so it stays open."""
+    for one in naming(entry, chart).senses:
+        if one.sense.role in ("drug", "class", "ambiguous"):
+            for subject in one.sense.may_be or (one.sense.subject,):
+                _leave_open(unsure, sorted(_reach(subject, chart)), entry.reference)
+            evidence.note("an instruction not to give a medicine is on record")
 
 
 def _read_allergy(entry: Entry, definition: FactDefinition, chart: Chart, evidence: Evidence, unsure: Open) -> bool:
