@@ -20,6 +20,7 @@ _MORE = (
     "thresholds",
     "scores",
     "no_other_cancer",
+    "other_use_categories",
     "one_regimen_days",
     "about_breast_cancer",
     "icd_o",

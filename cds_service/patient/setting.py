@@ -20,8 +20,10 @@ class Setting(Enum):
 
 BEFORE, METASTATIC, UNSAID = Setting
 _EARLY = {"adjuvant", "neoadjuvant", "curative"}
-#: reasons other than this cancer: to prevent it, a carcinoma in situ, another cancer
-_ELSEWHERE = {"prevention", "other-cancer"}
+#: reasons other than this cancer: to prevent it, a carcinoma in situ, another cancer, another disease
+_ELSEWHERE = {"prevention", "other-cancer", "other-use"}
+#: the breast cancer itself is a reason: what stands beside it is not the only one
+_THIS = "breast-cancer"
 
 
 def setting_of(entry: Entry, chart: Chart, start: str, end: str) -> tuple[Setting, bool]:
@@ -31,8 +33,9 @@ def setting_of(entry: Entry, chart: Chart, start: str, end: str) -> tuple[Settin
     ended before the breast cancer began was not given for it.
     """
     said = set(_said(entry, chart))
+    said -= {"other-use"} if _THIS in said else set()
     elsewhere = bool(said & _ELSEWHERE) and not said & (_EARLY | {"metastatic"})
-    if said & _EARLY or (elsewhere and "other-cancer" not in said):
+    if said & _EARLY or (elsewhere and said & _ELSEWHERE == {"prevention"}):
         return (UNSAID if "metastatic" in said else BEFORE), elsewhere
     if "metastatic" in said:
         return METASTATIC, False
@@ -60,6 +63,8 @@ def _said(entry: Entry, chart: Chart) -> Iterator[str]:
     concepts.append(entry.raw.get("medicationCodeableConcept"))
     for concept in concepts:
         yield from _said_by(concept, chart)
+        if _names_breast_cancer(concept, chart):
+            yield _THIS
     for reference in objects(entry.raw.get("reasonReference")):
         yield from _said_by_condition(chart.record.references.name(reference), chart)
 
@@ -75,6 +80,7 @@ def _said_by_condition(reference: str, chart: Chart) -> Iterator[str]:
     have changed since.
     """
     if reference in chart.shelf.get("breast", ()):
+        yield _THIS
         return
     if reference in chart.metastases:
         yield "metastatic"
@@ -92,6 +98,8 @@ def _by_diagnosis(concept: Any, chart: Chart) -> Iterator[str]:
         if sense.subject == "breast-cancer" and sense.meaning == "in-situ":
             yield "prevention"
     text = text_of(concept)
+    if _categories(concept) & set(chart.knowledge.facts["prior-medications"].more["other_use_categories"]):
+        yield "other-use"
     if _is_other_cancer(concept, chart) or (
         not known
         and chart.recogniser.spoken("other_primary", text)
@@ -101,14 +109,27 @@ def _by_diagnosis(concept: Any, chart: Chart) -> Iterator[str]:
         yield "other-cancer"
 
 
+def _names_breast_cancer(concept: Any, chart: Chart) -> bool:
+    coded = (one.sense for one in chart.recogniser.codes(concept) if one.sense.subject == "breast-cancer")
+    return any(sense.meaning.startswith("malignant") for sense in coded) or bool(
+        chart.recogniser.spoken("diagnosis", text_of(concept))
+    )
+
+
 def _is_other_cancer(concept: Any, chart: Chart) -> bool:
     """Whether a diagnosis is coded as a cancer that is neither of the breast nor a metastasis (ICD-10, chapter C)."""
     none = chart.knowledge.facts["breast-cancer"].more["no_other_cancer"]
-    for coding in objects(concept.get("coding")) if isinstance(concept, dict) else ():
-        code, system = coding.get("code"), coding.get("system")
-        if isinstance(code, str) and isinstance(system, str) and "icd-10" in system and code[:1] == "C":
-            return code[:3] not in none
-    return False
+    cancers = {category for category in _categories(concept) if category[:1] == "C"}
+    return bool(cancers) and cancers.isdisjoint(none)
+
+
+def _categories(concept: Any) -> set[str]:
+    """The ICD-10 categories that a concept is coded with."""
+    codings = objects(concept.get("coding")) if isinstance(concept, dict) else ()
+    coded = ((coding.get("code"), coding.get("system")) for coding in codings)
+    return {
+        code[:3] for code, system in coded if isinstance(code, str) and isinstance(system, str) and "icd-10" in system
+    }
 
 
 # DATES OF THE DISEASE
