@@ -1,8 +1,8 @@
 """Lines of treatment: successive regimens in the metastatic setting, counted from below and from above.
 
 A regimen is what was started together. Starts within one cycle of each other, a drug added while another runs on,
-and a regimen without a date or a setting may or may not be a line of their own: what lies between the least and the
-greatest number is unknown.
+a drug begun again, and a regimen without a date or a setting may or may not be a line of their own: what lies between
+the least and the greatest number is unknown.
 """
 
 from collections.abc import Iterator
@@ -21,10 +21,13 @@ _MOST = 9
 
 @dataclass(frozen=True)
 class Regimens:
-    """Courses as regimens: of each start the least and the greatest number that it can have in the succession."""
+    """Courses as regimens: of each start the least and the greatest number that it can have in the succession; `again`
+    holds the greatest of the days on which a drug was begun again.
+    """
 
     numbers: dict[str, tuple[int, int]]
     undated: int
+    again: dict[str, int]
 
     @property
     def least(self) -> int:
@@ -34,7 +37,7 @@ class Regimens:
     @property
     def most(self) -> int:
         """The number of regimens that there were at most."""
-        return len(self.numbers) + self.undated
+        return len(self.numbers.keys() | self.again.keys()) + self.undated
 
 
 def _regimens(listed: list[Course], days: int) -> Regimens:
@@ -42,13 +45,16 @@ def _regimens(listed: list[Course], days: int) -> Regimens:
     numbers: dict[str, tuple[int, int]] = {}
     undated = len({course.drug or course.named_class for course in listed if not course.start})
     low, opened, running = 0, "", list[Course]()
-    for position, start in enumerate(sorted({course.start for course in listed if course.start}), 1):
+    begun = {course.start for course in listed if course.start}
+    starts = sorted(begun.union(*(course.again for course in listed)))
+    at = {start: position + undated for position, start in enumerate(starts, 1)}
+    for start in sorted(begun):
         over = all(not course.active and not certainly_before(start, course.last) for course in running)
         if not opened or (over and not _near(opened, start, days)):
             low, opened, running = low + 1, start, []
         running += [course for course in listed if course.start == start]
-        numbers[start] = (low, position + undated)
-    return Regimens(numbers, undated)
+        numbers[start] = (low, at[start])
+    return Regimens(numbers, undated, {day: at[day] for course in listed for day in course.again})
 
 
 def _near(one: str, other: str, days: int) -> bool:
@@ -126,7 +132,7 @@ def _at_least(over: list[Course], days: int) -> int:
 
 def _starts_under(own: list[Course], scope: list[Course]) -> set[str]:
     """The starts of regimens at which a drug of one's own began or was still running."""
-    starts = {course.start for course in scope if course.start}
+    starts = {start for course in scope for start in (course.start, *course.again) if start}
     return {
         start
         for start in starts
@@ -147,6 +153,7 @@ def _failed_from(n: int, regimens: Regimens, metastatic: list[Course], unsaid: l
     truths: list[Truth] = []
     for course in metastatic:
         least, most = regimens.numbers.get(course.start, (1, regimens.most))
+        most = max([most, *(regimens.again[start] for start in course.again)])
         if least >= n:
             truths.append(course.progressed)
         elif most + more >= n and course.progressed is not FALSE:

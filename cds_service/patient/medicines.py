@@ -15,7 +15,7 @@ from typing import Any
 
 from cds_service.kleene import FALSE, TRUE, UNKNOWN, Truth
 from cds_service.patient.chart import Chart, Entry
-from cds_service.patient.dates import certainly_before, day
+from cds_service.patient.dates import certainly_before, day, days_between
 from cds_service.patient.elements import objects, one_or_more
 from cds_service.patient.naming import Naming, naming, spoken_drugs
 from cds_service.patient.recognise import Recognised, text_of
@@ -38,7 +38,7 @@ class Course:
     """One drug (or, where only that is on record, one class) given in one setting. `last` is the latest day on which
     it is known to have been given; `elsewhere` says that it was not given for this cancer as far as the record
     tells; `end_unsure` that it is in force by its status and has an end that is not known to lie ahead: over or not is
-    not certain.
+    not certain. `again` are the days on which it was begun again, more than a cycle after it had ended.
     """
 
     drug: str
@@ -60,6 +60,7 @@ class Course:
     elsewhere: bool = False
     by_diagnosis: bool = False
     may_be: tuple[str, ...] = ()
+    again: tuple[str, ...] = ()
 
     @property
     def references(self) -> tuple[str, ...]:
@@ -128,7 +129,8 @@ def _read(chart: Chart) -> Medicines:
             told += [(entry, course) for course in _courses_of(entry, found, chart, result)]
     told = _with_setting_of_their_orders(_without_denied(told, denials, result), chart)
     read = [course for _, course in told] + list(_from_other_resources(chart, result))
-    result.courses = _after_worsening(_merged(_told_by_drugs(read)), chart)
+    days = chart.knowledge.facts["lines"].more["one_regimen_days"]
+    result.courses = _after_worsening(_merged(_told_by_drugs(read), days), chart)
     return result
 
 
@@ -416,19 +418,19 @@ def _class_course(entry: Entry, said: Recognised, chart: Chart) -> Course:
 # ONE COURSE OUT OF SEVERAL RESOURCES
 
 
-def _merged(read: list[Course]) -> list[Course]:
-    """Several resources about one drug in one setting are one course."""
+def _merged(read: list[Course], days: int) -> list[Course]:
+    """Several resources about one drug in one setting are one course; `days` is the length of a cycle."""
     merged: dict[tuple[object, ...], Course] = {}
     for course in sorted(read, key=lambda one: (one.start or "9999", one.sources)):
         key = (course.drug, course.classes, course.may_be, course.setting, course.elsewhere)
         known = merged.get(key)
-        merged[key] = course if known is None else _joined(known, course)
+        merged[key] = course if known is None else _joined(known, course, days)
     # sorted once at the end: a course of a thousand administrations is no rarity
     whole = [replace(course, sources=tuple(sorted(set(course.sources)))) for course in merged.values()]
     return sorted(whole, key=lambda one: (one.start or "9999", one.drug, one.setting.value))
 
 
-def _joined(one: Course, other: Course) -> Course:
+def _joined(one: Course, other: Course, days: int) -> Course:
     progressed = {one.progressed, other.progressed}
     active = one.active or other.active
     ends = [end for end in (one.end, other.end) if end]
@@ -445,7 +447,16 @@ def _joined(one: Course, other: Course) -> Course:
         kinds=one.kinds | other.kinds,
         end_unsure=(one.end_unsure or other.end_unsure) and not active,
         on_hold=active and all(each.on_hold for each in (one, other) if each.active),
+        again=one.again + ((other.start,) if _begun_again(one, other, days) else ()),
     )
+
+
+def _begun_again(one: Course, other: Course, days: int) -> bool:
+    """Whether a course was begun again more than a cycle after it is known to have ended."""
+    if one.active or not one.end or one.last > one.end or not certainly_before(one.end, other.start):
+        return False
+    apart = days_between(one.end, other.start)
+    return apart is None or apart > days
 
 
 # A DISEASE THAT IS WORSE
