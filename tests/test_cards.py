@@ -144,6 +144,41 @@ def test_no_text_of_the_chart_reaches_the_markdown(made):
         assert "‮" not in text
 
 
+def test_no_id_of_a_resource_reaches_the_markdown_where_a_note_names_it(made):
+    """An older result, results of two breasts, a result against itself: the extension names the resources."""
+    bundle = json.loads((ROOT / "tests" / "patients" / "VA-01.text.json").read_text(encoding="utf-8"))
+    subject = next(one["resource"]["subject"] for one in bundle["entry"] if "subject" in one["resource"])
+    told = [
+        ("PR", "Negative (40%)", {}),
+        ("HER2", "positive", {"effectiveDateTime": "2099-01-01"}),
+        ("HER2", "equivocal", {"effectiveDateTime": "2099-02-01"}),
+        ("ER", "positive", {"bodySite": {"text": "Left breast"}, "effectiveDateTime": "2099-01-01"}),
+        ("ER", "negative", {"bodySite": {"text": "Right breast"}, "effectiveDateTime": "2099-01-01"}),
+    ]
+    bundle["entry"] += [
+        {
+            "resource": {
+                "resourceType": "Observation",
+                "id": f"{i}) [evil](http://evil.example",
+                "status": "final",
+                "subject": subject,
+                "code": {"text": question},
+                "valueString": value,
+                **more,
+            }
+        }
+        for i, (question, value, more) in enumerate(told)
+    ]
+
+    cards = answer(made, bundle)["cards"]
+
+    assert "an older result differs: positive" in cards[0]["detail"]
+    notes = [fact.get("note", "") for fact in cards[0]["extension"]["org.cds-service"]["facts"]]
+    assert sum("evil" in note for note in notes) == 3
+    for card in cards:
+        assert "evil" not in card["summary"] + card["detail"]
+
+
 def test_links_of_a_card_go_to_its_sources_only(made):
     allowed = {source.url for source in made.knowledge.sources.values()} - {""}
     allowed |= {change.url for option in made.knowledge.options.values() for change in option.currency}

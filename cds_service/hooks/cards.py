@@ -36,7 +36,7 @@ class Writer:
         self, call: HookCall, facts: Mapping[str, Fact], answers: tuple[Truth, ...], created: int = 0
     ) -> list[dict[str, Any]]:
         """At most one card for each plan that has an option to list. `created` conditions are not on record yet."""
-        values = tuple((name, fact.value, fact.note, bool(fact.references)) for name, fact in facts.items())
+        values = tuple((name, fact.value, _spoken(fact), bool(fact.references)) for name, fact in facts.items())
         labels = self._labels(facts)
         written: list[dict[str, Any]] = []
         for plan in self._knowledge.cards:
@@ -213,9 +213,18 @@ def say(facts: Mapping[str, Fact]) -> Said:
     """What the facts say, for the text of a card."""
     return Said(
         {name: fact.value for name, fact in facts.items()},
-        {name: fact.note for name, fact in facts.items()},
+        {name: _spoken(fact) for name, fact in facts.items()},
         frozenset(name for name, fact in facts.items() if fact.references),
     )
+
+
+def _spoken(fact: Fact) -> str:
+    """The note of a fact as a card says it: the references that it names stand in the extension only."""
+    note = fact.note
+    if "(" in note:
+        for reference in {*fact.references, *(one.reference for one in fact.readings)}:
+            note = note.replace(f" ({reference})", "")
+    return note
 
 
 def read_line(said: Said, knowledge: Knowledge) -> str:
