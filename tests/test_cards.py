@@ -31,10 +31,10 @@ def made():
     return Responder(load())
 
 
-def answer(made, bundle, instance="6f0f4c0e-7a40-4b53-8f0a-0a3f9c2c6a10"):
+def answer(made, bundle, instance="6f0f4c0e-7a40-4b53-8f0a-0a3f9c2c6a10", withheld=""):
     patient = next(e["resource"]["id"] for e in bundle["entry"] if e["resource"]["resourceType"] == "Patient")
     prefetch = {}
-    for need in made.needs:
+    for need in (one for one in made.needs if one.type != withheld):
         fitting = [e for e in bundle["entry"] if e["resource"]["resourceType"] in (need.type, "Medication")]
         prefetch[need.key] = {"resourceType": "Bundle", "type": "searchset", "entry": fitting}
     call = {
@@ -142,6 +142,51 @@ def test_no_text_of_the_chart_reaches_the_markdown(made):
         assert "evil" not in text
         assert "<" not in text
         assert "‮" not in text
+
+
+def patient_of(name):
+    return json.loads((ROOT / "tests" / "patients" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def test_what_depends_on_contraindications_only_says_so_and_nothing_that_is_known(made):
+    """Not 'if aromatase inhibitors contraindicated and not contraindicated', which was printed of tamoxifen."""
+    detail = answer(made, patient_of("VA-01.mcode"), withheld="AllergyIntolerance")["cards"][0]["detail"]
+    block = detail.partition("- Contraindications not on record")[2].partition("\n- ")[0]
+
+    (line,) = [one for one in block.splitlines() if "Tamoxifen" in one]
+    assert line.startswith(
+        "  - if not contraindicated: Hormone (endocrine) therapy, Tamoxifen, Toremifene, Anastrozole"
+    )
+    assert "contraindicated and not contraindicated" not in detail
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        ({Status.SUPPORTED: 0, Status.DIFFERS: 1, Status.NEEDS_DATA: 1}, "0 supported, 1 differs, 1 needs a fact"),
+        ({Status.SUPPORTED: 1, Status.DIFFERS: 2, Status.NEEDS_DATA: 2}, "1 supported, 2 differ, 2 need a fact"),
+    ],
+)
+def test_a_summary_counts_one_and_several(made, counts, said):
+    plan = made.knowledge.cards[-1]
+    assert summary(plan, dict.fromkeys(plan.summary_facts, "x"), counts).endswith(f": {said}")
+
+
+def test_the_first_line_says_in_words_what_the_record_holds_as_slugs(made):
+    bundle = patient_of("VA-01.text")
+    subject = next(one["resource"]["subject"] for one in bundle["entry"] if "subject" in one["resource"])
+    told = [
+        {"resourceType": "Condition", "code": {"text": "Hot flashes"}},
+        {"resourceType": "Condition", "code": {"text": "Secondary malignant neoplasm of soft tissue"}},
+        {"resourceType": "MedicationStatement", "status": "active", "medicationCodeableConcept": {"text": "Zometa"}},
+    ]
+    bundle["entry"] += [{"resource": {**one, "id": f"new-{i}", "subject": subject}} for i, one in enumerate(told)]
+
+    line = answer(made, bundle)["cards"][0]["detail"].splitlines()[0]
+
+    assert "hot flashes" in line
+    assert "soft tissue" in line
+    assert "zoledronic acid" in line
 
 
 def test_no_id_of_a_resource_reaches_the_markdown_where_a_note_names_it(made):

@@ -227,12 +227,26 @@ def _spoken(fact: Fact) -> str:
     return note
 
 
+def _in_words(value: str, knowledge: Knowledge) -> str:
+    """The value of a fact in words: slugs of drugs, classes, sites and symptoms as a reader writes them."""
+    listed = value.split(", ")
+    named = (
+        knowledge.spoken(one) if one in knowledge.drugs or one in knowledge.classes else one.replace("-", " ")
+        for one in listed
+    )
+    return ", ".join(named)
+
+
 def read_line(said: Said, knowledge: Knowledge) -> str:
     """What was read from the record, what its silence was read as, and what was asked for and is not known."""
     shown = [name for name in knowledge.facts_asked if name not in _UNSHOWN and name not in knowledge.gate_facts]
     short = {name: knowledge.facts[name].short for name in shown}
     unknown = [name for name in shown if said.values[name] == "unknown"]
-    known = [f"{short[name]} {said.values[name]}" for name in shown if name in said.recorded and name not in unknown]
+    known = [
+        f"{short[name]} {_in_words(said.values[name], knowledge)}"
+        for name in shown
+        if name in said.recorded and name not in unknown
+    ]
     silent = [short[name] for name in shown if name not in said.recorded and name not in unknown]
     absent = [short[name] for name in unknown if name not in said.recorded]
     unclear = [short[name] for name in unknown if name in said.recorded]

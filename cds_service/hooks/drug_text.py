@@ -15,6 +15,7 @@ from cds_service.hooks.markdown import (
     Item,
     citation,
     could_change,
+    may_hold,
     passages,
     remarks,
     that_hold,
@@ -246,7 +247,7 @@ def _reason(item: Item, truths: Truths) -> tuple[str, list[Statement]]:
 
 
 def _needs(item: Item, truths: Truths) -> tuple[str, list[Statement]]:
-    candidates = _supporting(item, UNKNOWN) or that_hold(item, Position.SUPPORTS)
+    candidates = may_hold(item)
     nearest = simplest(iter(candidates), truths)
     parts = [opens(nearest.when, truths), *_lacking(item, truths)]
     return f"if {' and '.join(part for part in parts if part)}", candidates

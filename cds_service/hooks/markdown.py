@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from cds_service.decision.evaluate import Truths, truth
 from cds_service.hooks.wording import opens, simplest, unknown_facts, why
-from cds_service.kleene import FALSE, TRUE, UNKNOWN
+from cds_service.kleene import FALSE, TRUE
 from cds_service.knowledge.knowledge import Knowledge
 from cds_service.model import CardPlan, Option, Position, Statement, Status, Verdict
 
@@ -40,23 +40,29 @@ class Said:
 
 def summary(plan: CardPlan, values: Mapping[str, str], counts: Mapping[Status, int]) -> str:
     """One line: what the card is, for whom, how many. At most 139 characters (CDS Hooks 2.0, card `summary`)."""
-    whom = ", ".join(_profile(fact, values[fact]) for fact in plan.summary_facts if _profile(fact, values[fact]))
+    differ, open_ = counts[Status.DIFFERS], counts[Status.NEEDS_DATA]
     parts = [
         f"{counts[Status.SUPPORTED]} supported",
-        f"{counts[Status.DIFFERS]} differ" if counts[Status.DIFFERS] else "",
-        f"{counts[Status.NEEDS_DATA]} need a fact" if counts[Status.NEEDS_DATA] else "",
+        f"{differ} differ{'s' * (differ == 1)}" if differ else "",
+        f"{open_} need{'s' * (open_ == 1)} a fact" if open_ else "",
     ]
-    title = f"{plan.title}, stage IV breast cancer{f', {whom}' if whom else ''}"
-    return f"{title}: {', '.join(part for part in parts if part)}"
+    told = ", ".join(part for part in parts if part)
+    lines = [f"{_title(plan, values, named)}: {told}" for named in (2, 1)]
+    return next((line for line in lines if len(line) <= SUMMARY_LIMIT), lines[-1])
 
 
-def _profile(fact: str, value: str) -> str:
-    """How a summary says a fact: short, and unknown is said too."""
+def _title(plan: CardPlan, values: Mapping[str, str], named: int) -> str:
+    whom = ", ".join(said for fact in plan.summary_facts if (said := _profile(fact, values[fact], named)))
+    return f"{plan.title}, stage IV breast cancer{f', {whom}' if whom else ''}"
+
+
+def _profile(fact: str, value: str, named: int) -> str:
+    """How a summary says a fact: short, and unknown is said too; of the sites so many are `named`, more are counted."""
     if fact in ("er", "pr", "hr", "her2"):
         return f"{fact.upper()} {value}"
     if fact == "sites":
-        sites = value.split(", ")
-        return f"sites {' and '.join(sites)}" if len(sites) < 3 else f"{len(sites)} sites"
+        sites = value.replace("-", " ").split(", ")
+        return f"sites {' and '.join(sites)}" if len(sites) <= named else f"{len(sites)} sites"
     return f"{fact} unknown" if value == "unknown" else value
 
 
@@ -125,13 +131,9 @@ def _open(items: list[Item], truths: Truths, knowledge: Knowledge, said: Said) -
     """By missing fact, then by what its answer would have to be."""
     grouped: dict[tuple[str, ...], dict[str, list[tuple[Item, list[Statement]]]]] = {}
     for item in items:
-        candidates = [
-            one for one, value in item.verdict.statements if one.position is Position.SUPPORTS and value is UNKNOWN
-        ]
-        candidates = candidates or that_hold(item, Position.SUPPORTS)
-        option = item.option
+        candidates = may_hold(item)
         statement = simplest(iter(candidates), truths)
-        lacking = [fact for fact in knowledge.facts if fact in set(unknown_facts(option.requires, truths))]
+        lacking = [fact for fact in knowledge.facts if fact in set(unknown_facts(item.option.requires, truths))]
         asked = {*unknown_facts(statement.when, truths), *lacking}
         ordered = tuple(fact for fact in knowledge.facts if fact in asked)
         needed = " and ".join(
@@ -187,6 +189,11 @@ def remarks(items: list[Item], truths: Truths, knowledge: Knowledge) -> list[str
 def that_hold(item: Item, position: Position) -> list[Statement]:
     """The statements of a position that hold for this patient."""
     return [one for one, value in item.verdict.statements if one.position is position and value is TRUE]
+
+
+def may_hold(item: Item) -> list[Statement]:
+    """The supporting statements of an open option: what is open itself, and what holds but for what may remove it."""
+    return [one for one, value in item.verdict.statements if one.position is Position.SUPPORTS and value is not FALSE]
 
 
 def _labels(items: list[Item]) -> str:

@@ -34,8 +34,8 @@ def _conjuncts(condition: Condition) -> Iterator[Condition]:
 
 
 def opens(condition: Condition, truths: Truths) -> str:
-    """What is still needed for a condition to be true, in words: 'HER2-negative and postmenopausal'."""
-    return _needed(condition, truths, True)
+    """What is still needed for a condition to be true, in words: 'HER2-negative and postmenopausal'; '' where it is."""
+    return "" if truth(condition, truths) is TRUE else _needed(condition, truths, True)
 
 
 def _needed(condition: Condition, truths: Truths, wanted: bool) -> str:

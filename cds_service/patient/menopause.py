@@ -16,8 +16,8 @@ _STATUSES = ("premenopausal", "postmenopausal", "perimenopausal", "induced")
 
 @dataclass(frozen=True)
 class Removal:
-    """What tells that both ovaries were removed. `known` is a day by which they were, `done` the day of it; both '' where
-    it is not on record.
+    """What tells that both ovaries were removed. `known` is a day by which they were, `done` the day of it; each is ''
+    where it is not on record.
     """
 
     references: tuple[str, ...] = ()
@@ -122,7 +122,7 @@ def _read_status(definition: FactDefinition, chart: Chart, evidence: Evidence) -
 
 
 def _removal(both: list[Entry], left: list[Entry], right: list[Entry]) -> Removal:
-    """Both at once, or the one and the other. A diagnosis tells of a removal by its day, only a procedure of its day."""
+    """Both at once, or the one and the other. A diagnosis tells of what was, a procedure of its own day."""
     told = both + (left + right if left and right else [])
     by = [entry.date for entry in both if entry.date]
     pairs = [[entry.date for entry in side] for side in (left, right)]
