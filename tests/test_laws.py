@@ -235,6 +235,9 @@ def voids(resource: Resource, patient: str, ident: str) -> Iterator[Resource]:
             yield {**mine, "verificationStatus": {"coding": [{"code": status}]}}
         else:
             yield {**mine, "status": status}
+    if kind == "MedicationRequest":
+        yield {**mine, "status": "draft"}
+        yield from ({**mine, "intent": intent} for intent in ("proposal", "plan", "option"))
     yield of_somebody_else(mine)
     yield of_somebody_else({**mine, "id": resource["id"]})
 
