@@ -180,19 +180,19 @@ def _courses_of(entry: Entry, found: Naming, chart: Chart, result: Medicines) ->
     if "never-taken" in meanings and entry.kind == "MedicationRequest":
         result.set_aside.append((entry.reference, "an order that was never taken, by the reason it was stopped for"))
         return
-    course = _course_of(entry, meanings, chart, result)
-    if certainly_before(entry.today, course.start):
+    told = _told_by(entry, meanings, chart, result)
+    if certainly_before(entry.today, told["start"]):
         result.set_aside.append((entry.reference, "planned: it starts after the day of the call"))
         return
     for one in found.senses:
         may_be = one.sense.may_be if one.sense.role == "ambiguous" else ()
         if may_be:
             why = f"it may be {' or '.join(may_be)} ({one.how})" if may_be[1:] else one.sense.why
-            result.unclear(entry, may_be, why, course.progressed)
+            result.unclear(entry, may_be, why, told["progressed"])
         if len(may_be) == 1:
             continue  # the drug is known, whether it was given for cancer is not
-        yield replace(
-            course,
+        yield Course(
+            **told,
             drug=one.sense.subject if one.sense.role == "drug" else "",
             named_class=one.sense.subject if one.sense.role == "class" else "",
             # whichever of several drugs it was, the classes that they share were given
@@ -202,8 +202,8 @@ def _courses_of(entry: Entry, found: Naming, chart: Chart, result: Medicines) ->
         )
 
 
-def _course_of(entry: Entry, meanings: set[str], chart: Chart, result: Medicines) -> Course:
-    """The course that a medication resource tells of, before it is said of which drug."""
+def _told_by(entry: Entry, meanings: set[str], chart: Chart, result: Medicines) -> dict[str, Any]:
+    """What a medication resource tells of a course, whichever drug it is of: the rest of a Course by its fields."""
     start, end = period_of(entry.raw)
     if start and end and certainly_before(end, start):
         result.set_aside.append((entry.reference, "its dates: it ends before its start"))
@@ -212,25 +212,21 @@ def _course_of(entry: Entry, meanings: set[str], chart: Chart, result: Medicines
     setting, elsewhere = setting_of(entry, chart, start, end)
     in_force = entry.status in _IN_FORCE
     ahead = bool(entry.today) and bool(end) and not certainly_before(end, entry.today)
-    return Course(
-        drug="",
-        named_class="",
-        classes=frozenset(),
-        active=in_force and (not end or ahead),
-        start=start,
-        end=end,
-        last=end or start,
-        setting=setting,
-        progressed=progressed if not elsewhere or progressed is FALSE else UNKNOWN,
-        planned=planned,
-        not_tolerated="not-tolerated" in meanings,
-        sources=(),
-        kinds=frozenset({entry.kind}),
-        end_unsure=in_force and bool(end) and not ahead,
-        on_hold=entry.status == "on-hold",
-        refused="refused" in meanings,
-        elsewhere=elsewhere,
-    )
+    return {
+        "active": in_force and (not end or ahead),
+        "start": start,
+        "end": end,
+        "last": end or start,
+        "setting": setting,
+        "progressed": progressed if not elsewhere or progressed is FALSE else UNKNOWN,
+        "planned": planned,
+        "not_tolerated": "not-tolerated" in meanings,
+        "kinds": frozenset({entry.kind}),
+        "end_unsure": in_force and bool(end) and not ahead,
+        "on_hold": entry.status == "on-hold",
+        "refused": "refused" in meanings,
+        "elsewhere": elsewhere,
+    }
 
 
 def period_of(raw: dict[str, Any]) -> tuple[str, str]:
@@ -328,14 +324,17 @@ def _shows(other: Course, order: Course) -> bool:
 
 def _with_setting_of_their_orders(told: list[Told], chart: Chart) -> list[Told]:
     """A dose that does not tell its setting has that of the order it names, or of the course it falls into."""
-    known = [(entry, course) for entry, course in told if course.setting is not UNSAID or course.elsewhere]
-    return [(entry, _like_its_order(entry, course, known, chart)) for entry, course in told]
+    known: dict[str, list[Told]] = {}
+    for entry, course in told:
+        if course.setting is not UNSAID or course.elsewhere:
+            known.setdefault(course.drug, []).append((entry, course))
+    return [(entry, _like_its_order(entry, course, known.get(course.drug, []), chart)) for entry, course in told]
 
 
-def _like_its_order(entry: Entry, course: Course, known: list[Told], chart: Chart) -> Course:
+def _like_its_order(entry: Entry, course: Course, same: list[Told], chart: Chart) -> Course:
+    """The course with the setting of those of its drug that are `same`, where they agree."""
     if course.setting is not UNSAID or course.elsewhere or not course.drug:
         return course
-    same = [(other, one) for other, one in known if one.drug == course.drug]
     orders = _orders_named(entry.raw, chart) if same else set()
     own = {(one.setting, one.elsewhere) for other, one in same if other.reference in orders}
     own = own or {(one.setting, one.elsewhere) for _, one in same if _within(course, one)}
@@ -420,43 +419,47 @@ def _class_course(entry: Entry, said: Recognised, chart: Chart) -> Course:
 
 def _merged(read: list[Course], days: int) -> list[Course]:
     """Several resources about one drug in one setting are one course; `days` is the length of a cycle."""
-    merged: dict[tuple[object, ...], Course] = {}
+    alike: dict[tuple[object, ...], list[Course]] = {}
     for course in sorted(read, key=lambda one: (one.start or "9999", one.sources)):
         key = (course.drug, course.classes, course.may_be, course.setting, course.elsewhere)
-        known = merged.get(key)
-        merged[key] = course if known is None else _joined(known, course, days)
-    # sorted once at the end: a course of a thousand administrations is no rarity
-    whole = [replace(course, sources=tuple(sorted(set(course.sources)))) for course in merged.values()]
+        alike.setdefault(key, []).append(course)
+    whole = [_joined(courses_, days) if len(courses_) > 1 else courses_[0] for courses_ in alike.values()]
     return sorted(whole, key=lambda one: (one.start or "9999", one.drug, one.setting.value))
 
 
-def _joined(one: Course, other: Course, days: int) -> Course:
-    progressed = {one.progressed, other.progressed}
-    active = one.active or other.active
-    ends = [end for end in (one.end, other.end) if end]
+def _joined(listed: list[Course], days: int) -> Course:
+    """Courses that are alike, by start, as one."""
+    running = [one for one in listed if one.active]
+    progressed = {one.progressed for one in listed}
     return replace(
-        one,
-        active=active,
-        start=one.start or other.start,
-        end="" if active else max(ends, default=""),
-        last=max(one.last, other.last),
-        progressed=TRUE if TRUE in progressed else UNKNOWN if UNKNOWN in progressed and not active else FALSE,
-        planned=one.planned or other.planned,
-        not_tolerated=one.not_tolerated or other.not_tolerated,
-        sources=one.sources + other.sources,
-        kinds=one.kinds | other.kinds,
-        end_unsure=(one.end_unsure or other.end_unsure) and not active,
-        on_hold=active and all(each.on_hold for each in (one, other) if each.active),
-        again=one.again + ((other.start,) if _begun_again(one, other, days) else ()),
+        listed[0],
+        active=bool(running),
+        start=min((one.start for one in listed if one.start), default=""),
+        end="" if running else max(one.end for one in listed),
+        last=max(one.last for one in listed),
+        progressed=TRUE if TRUE in progressed else UNKNOWN if UNKNOWN in progressed and not running else FALSE,
+        planned=any(one.planned for one in listed),
+        not_tolerated=any(one.not_tolerated for one in listed),
+        sources=tuple(sorted({source for one in listed for source in one.sources})),
+        kinds=frozenset().union(*(one.kinds for one in listed)),
+        end_unsure=not running and any(one.end_unsure for one in listed),
+        on_hold=bool(running) and all(one.on_hold for one in running),
+        again=_begun_again(listed, days),
     )
 
 
-def _begun_again(one: Course, other: Course, days: int) -> bool:
-    """Whether a course was begun again more than a cycle after it is known to have ended."""
-    if one.active or not one.end or one.last > one.end or not certainly_before(one.end, other.start):
-        return False
-    apart = days_between(one.end, other.start)
-    return apart is None or apart > days
+def _begun_again(listed: list[Course], days: int) -> tuple[str, ...]:
+    """The starts that lie more than a cycle after everything before them is known to have ended."""
+    found: list[str] = []
+    active, end, last = listed[0].active, listed[0].end, listed[0].last
+    for course in listed[1:]:
+        if not active and end and last <= end and certainly_before(end, course.start):
+            apart = days_between(end, course.start)
+            if apart is None or apart > days:
+                found.append(course.start)
+        active = active or course.active
+        end, last = "" if active else max(end, course.end), max(last, course.last)
+    return tuple(found)
 
 
 # A DISEASE THAT IS WORSE
