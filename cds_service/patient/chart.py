@@ -148,6 +148,7 @@ class Chart:
     misnamed: list[tuple[Entry, frozenset[str], frozenset[str]]] = field(default_factory=list)
     shelf: dict[str, Any] = field(default_factory=dict)
     entries: dict[str, list[Entry]] = field(default_factory=dict)
+    named: dict[str, Entry] = field(default_factory=dict)
     _asking: dict[str, list[tuple[Entry, Recognised, dict[str, Any]]]] = field(
         default_factory=lambda: defaultdict(list)
     )
@@ -177,11 +178,15 @@ class Chart:
 
     def told(self, fact: str, *kinds: str) -> Iterator[tuple[Entry, tuple[Recognised, ...]]]:
         """Resources of these types whose words say answers of a fact."""
+        return ((entry, said) for entry, said in self._told.get(fact, ()) if entry.kind in kinds)
+
+    @cached_property
+    def _told(self) -> dict[str, list[tuple[Entry, tuple[Recognised, ...]]]]:
+        told: dict[str, list[tuple[Entry, tuple[Recognised, ...]]]] = {}
         for entry in self.telling:
-            if entry.kind in kinds:
-                said = self.recogniser.spoken(f"says:{fact}", entry.whole_text)
-                if said:
-                    yield entry, said
+            for fact, said in self.recogniser.said(entry.whole_text):
+                told.setdefault(fact, []).append((entry, said))
+        return told
 
     @property
     def drugs(self) -> Mapping[str, Drug]:
@@ -211,6 +216,7 @@ def chart(record: Record, recogniser: Recogniser, knowledge: Knowledge) -> Chart
                 continue  # a standard code that is none of ours is something else, whatever its words
             entry = Entry(reference, kind, raw, codes, text_of(concept), record.today)
             listed.append(entry)
+            result.named[reference] = entry
             for recognised in entry.codes:
                 if recognised.sense.role == "says":
                     result._saying[recognised.sense.subject].append((entry, recognised))

@@ -346,12 +346,8 @@ def _sides_differ(readings: list[Reading], chart: Chart, weigh: Callable[[list[R
     """What the two breasts say, where they differ and nothing newer speaks of the disease as a whole; else ''."""
     if len(readings) < 2:
         return ""
-    wanted = {one.reference for one in readings}
-    sides = {
-        entry.reference: side
-        for entry in chart.of("Observation", "Condition")
-        if entry.reference in wanted and (side := side_of(entry, chart))
-    }
+    read = {entry.reference: entry for one in readings if (entry := chart.named.get(one.reference))}
+    sides = {reference: side for reference, entry in read.items() if (side := side_of(entry, chart))}
     if len(set(sides.values())) < 2:
         return ""
     left, right = (weigh([one for one in readings if sides.get(one.reference) == side]) for side in ("left", "right"))

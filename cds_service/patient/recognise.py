@@ -59,7 +59,9 @@ class Recogniser:
         )
         self._doubted = _doubts(lexicon.words["denial-after"])
         self._pairs: dict[tuple[str, str, str], re.Pattern[str]] = {}
+        self._facts = [domain.removeprefix("says:") for domain in lexicon.words if domain.startswith("says:")]
         self.tells = lru_cache(maxsize=8192)(self._tells)
+        self.said = lru_cache(maxsize=8192)(self._said)
         self.spoken = lru_cache(maxsize=8192)(self._spoken)
         self.placed = lru_cache(maxsize=8192)(self._placed)
         self.paired = lru_cache(maxsize=8192)(self._paired)
@@ -154,6 +156,11 @@ class Recogniser:
     def _tells(self, text: str) -> bool:
         """Whether a text has any of the words that say an answer of some fact."""
         return self._telling.search(text) is not None
+
+    def _said(self, text: str) -> tuple[tuple[str, tuple[Recognised, ...]], ...]:
+        """The facts whose answers the words of a text say, with what they say."""
+        spoken = ((fact, self._spoken(f"says:{fact}", text)) for fact in self._facts)
+        return tuple((fact, said) for fact, said in spoken if said)
 
     def _denied(self, domain: str, text: str, match: re.Match[str]) -> bool:
         """Whether the words just before deny or doubt what stands there ('no evidence of', 'without', 'suspected'), or

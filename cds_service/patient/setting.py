@@ -84,9 +84,9 @@ def _said_by_condition(reference: str, chart: Chart) -> Iterator[str]:
         return
     if reference in chart.metastases:
         yield "metastatic"
-    for entry in chart.of("Condition"):
-        if entry.reference == reference:
-            yield from _said_by(entry.raw.get("code"), chart)
+    entry = chart.named.get(reference)
+    if entry is not None and entry.kind == "Condition":
+        yield from _said_by(entry.raw.get("code"), chart)
 
 
 def _by_diagnosis(concept: Any, chart: Chart) -> Iterator[str]:

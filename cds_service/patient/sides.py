@@ -20,12 +20,12 @@ def side_of(entry: Entry, chart: Chart) -> str:
 
 
 def _of_condition(reference: str, chart: Chart) -> set[str]:
-    for entry in chart.of("Condition"):
-        if reference and entry.reference == reference:
-            texts = [entry.text, *(one.sense.display.lower() for one in entry.codes)]
-            texts += [text_of(one) for one in one_or_more(entry.raw.get("bodySite"))]
-            return {side for text in texts for side in _sides(text, chart)}
-    return set()
+    entry = chart.named.get(reference)
+    if entry is None or entry.kind != "Condition":
+        return set()
+    texts = [entry.text, *(one.sense.display.lower() for one in entry.codes)]
+    texts += [text_of(one) for one in one_or_more(entry.raw.get("bodySite"))]
+    return {side for text in texts for side in _sides(text, chart)}
 
 
 def _sides(text: str, chart: Chart) -> set[str]:
