@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 from cds_service.decision.advise import Adviser
-from cds_service.decision.marks import has_history, marks
+from cds_service.decision.marks import History, history, marks
 from cds_service.hooks.listing import EXTENSION, card_id, imprint
 from cds_service.hooks.markdown import Item, Said, detail, summary
 from cds_service.hooks.request import HookCall
@@ -25,6 +25,7 @@ class Writer:
         self._knowledge = knowledge
         self._adviser = adviser
         self._text = lru_cache(maxsize=2048)(self._written)
+        self._labels = lru_cache(maxsize=2048)(self._labelled)
         self._plans = {plan.id: plan for plan in knowledge.cards}
         self.fixed = {"version": knowledge.version, "digest": knowledge.digest}
         self._codings = {option.id: self.coding(option.drugs) for option in knowledge.options.values()}
@@ -37,7 +38,7 @@ class Writer:
     ) -> list[dict[str, Any]]:
         """At most one card for each plan that has an option to list. `created` conditions are not on record yet."""
         values = tuple((name, fact.value, _spoken(fact), bool(fact.references)) for name, fact in facts.items())
-        labels = self._labels(facts)
+        labels = self._labels(history(facts))
         written: list[dict[str, Any]] = []
         for plan in self._knowledge.cards:
             head, body, listed, mark = self._text(plan.id, answers, values, labels, not written)
@@ -101,11 +102,9 @@ class Writer:
             card["links"] = links
         return card
 
-    def _labels(self, facts: Mapping[str, Fact]) -> tuple[tuple[str, str], ...]:
+    def _labelled(self, told: History) -> tuple[tuple[str, str], ...]:
         """The options that carry a mark of the patient's history, with their labels."""
-        if not has_history(facts):
-            return ()
-        marked = ((option, marks(option, self._knowledge, facts)) for option in self._knowledge.options.values())
+        marked = ((option, marks(option, self._knowledge, told)) for option in self._knowledge.options.values())
         return tuple((option.id, f"{option.label} [{'; '.join(found)}]") for option, found in marked if found)
 
     def _written(

@@ -9,7 +9,7 @@ from typing import Any
 from cds_service.decision.advise import Adviser
 from cds_service.decision.by_drug import removed, share_out, taking_part
 from cds_service.decision.evaluate import Truths
-from cds_service.decision.marks import marks
+from cds_service.decision.marks import history, marks
 from cds_service.hooks.cards import Writer, read_line, say
 from cds_service.hooks.drug_text import DrugAdvice, drug_detail, drug_summary
 from cds_service.hooks.listing import EXTENSION, imprint
@@ -101,7 +101,7 @@ class DrugWriter:
                 for option in options
                 if other != drug and option in every
             ),
-            marks=marks(replace(every[0], parts=(drug,)), knowledge, case.facts),
+            marks=marks(replace(every[0], parts=(drug,)), knowledge, history(case.facts)),
             removed=tuple(atom.says for atom in removed(drug, knowledge, case.truths)),
             effects=self._effects(knowledge.drugs[drug]),
             first=drug == next(iter(shared)),
@@ -110,7 +110,9 @@ class DrugWriter:
     def _item(self, drug: str, option: Option, case: Case) -> Item:
         """An option of a drug, with what the record says of the drug's partners in it."""
         partners = replace(option, parts=tuple(part for part in option.parts if part != drug))
-        return Item(option.label, case.verdicts[option.id], option, marks(partners, self._knowledge, case.facts))
+        return Item(
+            option.label, case.verdicts[option.id], option, marks(partners, self._knowledge, history(case.facts))
+        )
 
     def _effects(self, drug: Drug) -> tuple[Effect, ...]:
         whose = {drug.id, *drug.contains, *self._knowledge.classes_of[drug.id]}

@@ -15,7 +15,7 @@ from cds_service.hooks.request import HookCall
 from cds_service.kleene import FALSE, TRUE, Truth
 from cds_service.knowledge.knowledge import Knowledge
 from cds_service.model import Atom, Fact, Open, Verdict
-from cds_service.patient.establish import Reader, truths
+from cds_service.patient.establish import Reader
 from cds_service.patient.in_hand import Held, Order, add_conditions, take_out
 from cds_service.patient.queries import queries
 from cds_service.patient.record import Delivery, Record, gather
@@ -63,7 +63,7 @@ class Responder:
         asked = in_question(call)
         record, created, dispatched = self._record(call, asked, fetch)
         facts = self._reader.establish(record)
-        answers = truths(facts, self.knowledge.questions)
+        answers = self._reader.truths(facts)
         known = dict(zip(self.knowledge.questions, answers, strict=True))
         advice = self._adviser.advise(answers)
         gate = _gate(facts, advice)
@@ -79,7 +79,7 @@ class Responder:
         """The options for the patient. Conditions that the call creates count beside the record, and are named."""
         record, created, _ = self._record(call, in_question(call), fetch)
         facts = self._reader.establish(record)
-        answers = truths(facts, self.knowledge.questions)
+        answers = self._reader.truths(facts)
         gate = _gate(facts, self._adviser.advise(answers))
         rows = _created_rows(created)
         if gate == OVER:
@@ -100,7 +100,7 @@ class Responder:
         if not any(order.in_question for order in orders):
             return self._nothing_in_hand(asked, orders)
         facts = self._reader.establish(record)
-        answers = truths(facts, self.knowledge.questions)
+        answers = self._reader.truths(facts)
         gate = _gate(facts, self._adviser.advise(answers))
         if gate:
             rows = order_rows(asked, orders, (), _said(gate))

@@ -70,6 +70,9 @@ class Reader:
             for definition in knowledge.facts.values()
             if definition.kind == kind
         ]
+        self._asked = [question.fact for question in knowledge.questions]
+        self._places = {(one.fact, one.answer): n for n, one in enumerate(knowledge.questions) if isinstance(one, Atom)}
+        self._open = [(n, one.fact) for n, one in enumerate(knowledge.questions) if isinstance(one, Open)]
 
     def orders(self, in_hand: Iterable[Held], beside: Iterable[Held], record: Record) -> tuple[Order, ...]:
         """Which drugs the orders in hand name; the record only lends its Medications."""
@@ -83,14 +86,15 @@ class Reader:
             facts[definition.id] = read(definition, opened, facts)
         return {name: facts[name] for name in self._knowledge.facts}
 
-
-def truths(facts: Mapping[str, Fact], questions: tuple[Atom | Open, ...]) -> tuple[Truth, ...]:
-    """The truth of each question about these facts, in the order of the questions."""
-    return tuple([_truth(question, facts[question.fact]) for question in questions])
-
-
-def _truth(question: Atom | Open, fact: Fact) -> Truth:
-    if isinstance(question, Open):
-        return TRUE if fact.value == "unknown" and fact.default is UNKNOWN else FALSE
-    answer = fact.answers.get(question.answer)
-    return fact.default if answer is None else answer.truth
+    def truths(self, facts: Mapping[str, Fact]) -> tuple[Truth, ...]:
+        """The truth of each of the knowledge's questions about these facts, in the order of the questions."""
+        defaults = {name: fact.default for name, fact in facts.items()}
+        found = [defaults[name] for name in self._asked]
+        for name, fact in facts.items():
+            for answer, said in fact.answers.items():
+                place = self._places.get((name, answer))
+                if place is not None:
+                    found[place] = said.truth
+        for place, name in self._open:
+            found[place] = TRUE if facts[name].value == "unknown" and defaults[name] is UNKNOWN else FALSE
+        return tuple(found)
