@@ -59,6 +59,7 @@ The map, in reading order. A module imports only modules above it; a test keeps 
     patient.pages            what a FHIR server answers to one query, page by page
 
     hooks.catalogue          the hooks this service answers
+    hooks.quick              what surely keeps to a schema
     hooks.request            a call, validated
     hooks.feedback           what became of cards, validated
     hooks.lacking            what a call does not bring, and the door to it

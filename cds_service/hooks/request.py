@@ -4,6 +4,8 @@ The messages name where a fault stands and what was expected, never a value of t
 """
 
 import json
+import re
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -14,11 +16,13 @@ from jsonschema import Draft202012Validator
 
 from cds_service.errors import BadRequest, Problem
 from cds_service.hooks.catalogue import Hook
+from cds_service.hooks.quick import Check, check
 
 #: members of a call and its context that stand once
 _ONCE = ("hook", "hookInstance", "context", "patientId", "userId", "prefetch", "fhirServer", "fhirAuthorization")
 #: what a body without repetition holds at most so often; a second `context` brings a second patientId
-_AT_MOST = ((b'"hook', 2), (b'"patientId"', 1), (b'"prefetch"', 1), (b'"fhirServer"', 1))
+_AT_MOST = {b'"hook': 2, b'"patientId"': 1, b'"prefetch"': 1, b'"fhirServer"': 1}
+_NAMES = re.compile(b"|".join(_AT_MOST))
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,8 @@ def _twice(body: bytes) -> list[Problem]:
     """Members of the envelope or its context that stand twice: a parser keeps one of them, and nobody knows which one
     was meant. Only a body in which such a name occurs too often is looked at again.
     """
-    if all(body.count(name) <= most for name, most in _AT_MOST):
+    counted = Counter(_NAMES.findall(body))
+    if all(counted[name] <= most for name, most in _AT_MOST.items()):
         return []
     try:
         envelope = json.loads(body, object_pairs_hook=_Pairs)
@@ -113,13 +118,17 @@ def _token(authorization: Any) -> str:
 
 
 @cache
-def _validator(path: Path) -> Draft202012Validator:
-    return Draft202012Validator(json.loads(path.read_text(encoding="utf-8")))
+def _rules(schema: str, schemas: Path) -> tuple[Check, Draft202012Validator]:
+    """A schema of hook calls, as the check that knows what is sound, and as the validator that names every fault."""
+    rules = json.loads((schemas / "hooks" / f"{schema}.schema.json").read_text(encoding="utf-8"))
+    return check(rules), Draft202012Validator(rules)
 
 
 def faults(value: Any, schema: str, schemas: Path, root: str) -> list[Problem]:
     """Every fault of a value by one of the schemas of hook calls, each with its JSON path under `root`."""
-    validator = _validator(schemas / "hooks" / f"{schema}.schema.json")
+    sound, validator = _rules(schema, schemas)
+    if sound(value):
+        return []
     problems = []
     for error in validator.iter_errors(value):
         where = root + "".join(f".{step}" for step in error.absolute_path)
