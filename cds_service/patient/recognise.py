@@ -8,8 +8,6 @@ from typing import Any, NamedTuple
 from cds_service.knowledge.lexicon import Lexicon, Sense
 from cds_service.patient.elements import objects, word
 
-_SPACE = re.compile(r"\s+")
-_UNEVEN = re.compile(r"\s\s|[^\S ]|^\s|\s$")
 _CLAUSE_END = re.compile(r"[.;:,()]")
 _ALNUM = re.compile(r"[a-z0-9]")
 #: how many words may stand between a denial and what it denies
@@ -226,8 +224,7 @@ def text_of(concept: Any) -> str:
     words = [part for part in parts if isinstance(part, str) and part]
     if not words:
         return ""
-    text = (words[0] if len(words) == 1 else " ; ".join(words)).lower()
-    return _SPACE.sub(" ", text).strip() if _UNEVEN.search(text) else text
+    return " ".join(" ; ".join(words).lower().split())
 
 
 def phrases_of(concept: Any) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 from cds_service.patient.chart import Chart, Entry
 from cds_service.patient.dates import certainly_before, day
 from cds_service.patient.elements import objects, one_or_more
-from cds_service.patient.recognise import text_of
+from cds_service.patient.recognise import Recognised, text_of
 
 
 class Setting(Enum):
@@ -70,9 +70,12 @@ def _said(entry: Entry, chart: Chart) -> Iterator[str]:
 
 
 def _said_by(concept: Any, chart: Chart) -> Iterator[str]:
-    coded = [one.sense.meaning for one in chart.recogniser.codes(concept) if one.sense.role == "setting"]
-    coded += list(_by_diagnosis(concept, chart))
-    yield from coded or (one.sense.meaning for one in chart.recogniser.spoken("setting", text_of(concept)))
+    if concept is None:
+        return
+    codes, text = chart.recogniser.codes(concept), text_of(concept)
+    coded = [one.sense.meaning for one in codes if one.sense.role == "setting"]
+    coded += list(_by_diagnosis(concept, codes, text, chart))
+    yield from coded or (one.sense.meaning for one in chart.recogniser.spoken("setting", text))
 
 
 def _said_by_condition(reference: str, chart: Chart) -> Iterator[str]:
@@ -89,15 +92,14 @@ def _said_by_condition(reference: str, chart: Chart) -> Iterator[str]:
         yield from _said_by(entry.raw.get("code"), chart)
 
 
-def _by_diagnosis(concept: Any, chart: Chart) -> Iterator[str]:
+def _by_diagnosis(concept: Any, codes: tuple[Recognised, ...], text: str, chart: Chart) -> Iterator[str]:
     """What a diagnosis says as the reason of a treatment."""
-    known = [one.sense for one in chart.recogniser.codes(concept) if one.sense.role == "says"]
+    known = [one.sense for one in codes if one.sense.role == "says"]
     for sense in known:
         if sense.subject == "sites" and sense.meaning != "regional":
             yield "metastatic"
         if sense.subject == "breast-cancer" and sense.meaning == "in-situ":
             yield "prevention"
-    text = text_of(concept)
     if _categories(concept) & set(chart.knowledge.facts["prior-medications"].more["other_use_categories"]):
         yield "other-use"
     if _is_other_cancer(concept, chart) or (

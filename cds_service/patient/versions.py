@@ -115,7 +115,7 @@ def _older_in_depth(resource: Resource) -> bool:
     for element in (resource, *objects(resource.get("component"))):
         if isinstance(element.get("interpretation"), dict):
             return True
-        if any("meaning" in row for row in objects(element.get("referenceRange"))):
+        if "referenceRange" in element and any("meaning" in row for row in objects(element["referenceRange"])):
             return True
     return False
 
