@@ -7,8 +7,8 @@ refuted, cancelled, planned or preliminary. What does not count keeps its reason
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any
+from functools import cached_property, lru_cache, wraps
+from typing import Any, Optional, TypeVar
 
 from cds_service.knowledge.knowledge import Knowledge
 from cds_service.model import Drug
@@ -44,6 +44,7 @@ _DATED = {
     "Procedure": ("performedDateTime", "performedPeriod"),
     "AllergyIntolerance": ("onsetDateTime", "recordedDate"),
 }
+_T = TypeVar("_T")
 #: why a result that is dated after the day of the call is no evidence
 FUTURE = "it is dated in the future"
 
@@ -137,9 +138,9 @@ def _whole_text(entry: Entry) -> str:
     return f"{entry.text}: {text_of(value)}" if value else entry.text
 
 
-@dataclass
+@dataclass(eq=False)
 class Chart:
-    """A record through the eyes of the lexicon."""
+    """A record through the eyes of the lexicon. `lens` are the same eyes on an empty record: see `by_text`."""
 
     record: Record
     recogniser: Recogniser
@@ -149,6 +150,7 @@ class Chart:
     shelf: dict[str, Any] = field(default_factory=dict)
     entries: dict[str, list[Entry]] = field(default_factory=dict)
     named: dict[str, Entry] = field(default_factory=dict)
+    lens: Optional["Chart"] = None
     _asking: dict[str, list[tuple[Entry, Recognised, dict[str, Any]]]] = field(
         default_factory=lambda: defaultdict(list)
     )
@@ -204,9 +206,26 @@ class Chart:
         return found
 
 
-def chart(record: Record, recogniser: Recogniser, knowledge: Knowledge) -> Chart:
+def by_text(read: Callable[[str, Chart], Iterator[_T]]) -> Callable[[str, Chart], tuple[_T, ...]]:
+    """Remember what a text says, for the latest texts. It is read through the lens: with no record in hand, it can
+    depend on nothing but the text and the knowledge.
+    """
+
+    @lru_cache(maxsize=8192)
+    def known(text: str, lens: Chart) -> tuple[_T, ...]:
+        return tuple(read(text, lens))
+
+    @wraps(read)
+    def remembered(text: str, opened: Chart) -> tuple[_T, ...]:
+        return known(text, opened.lens or opened)
+
+    return remembered
+
+
+def chart(record: Record, lens: Chart) -> Chart:
     """Index a record: one pass over its resources."""
-    result = Chart(record, recogniser, knowledge)
+    recogniser = lens.recogniser
+    result = Chart(record, recogniser, lens.knowledge, lens=lens)
     for kind in sorted(READ & record.resources.keys()):
         listed = []
         for reference, raw in record.of(kind):

@@ -58,7 +58,7 @@ class Reader:
 
     def __init__(self, knowledge: Knowledge):
         self._knowledge = knowledge
-        self._recogniser = Recogniser(knowledge.lexicon)
+        self._lens = Chart(Record(""), Recogniser(knowledge.lexicon), knowledge)
         unknown = [fact for fact in knowledge.facts.values() if fact.kind not in KINDS]
         if unknown:
             raise KnowledgeError(
@@ -76,11 +76,11 @@ class Reader:
 
     def orders(self, in_hand: Iterable[Held], beside: Iterable[Held], record: Record) -> tuple[Order, ...]:
         """Which drugs the orders in hand name; the record only lends its Medications."""
-        return orders(in_hand, beside, Chart(record, self._recogniser, self._knowledge))
+        return orders(in_hand, beside, Chart(record, self._lens.recogniser, self._knowledge, lens=self._lens))
 
     def establish(self, record: Record) -> dict[str, Fact]:
         """Every fact of the knowledge, by its id, in the order of the knowledge."""
-        opened = chart(record, self._recogniser, self._knowledge)
+        opened = chart(record, self._lens)
         facts: dict[str, Fact] = {}
         for definition, read in self._order:
             facts[definition.id] = read(definition, opened, facts)

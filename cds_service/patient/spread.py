@@ -5,7 +5,7 @@ from typing import Any
 
 from cds_service.kleene import FALSE, TRUE, UNKNOWN
 from cds_service.model import Answer, Fact, FactDefinition, Reading
-from cds_service.patient.chart import Chart, Entry
+from cds_service.patient.chart import Chart, Entry, by_text
 from cds_service.patient.diagnosis import other_cancers
 from cds_service.patient.elements import objects, one_or_more, word
 from cds_service.patient.evidence import Evidence, references_of
@@ -207,6 +207,7 @@ def _named_sites(text: str, chart: Chart) -> Iterator[tuple[str, str]]:
         yield one.sense.meaning, one.how
 
 
+@by_text
 def sites_in_words(text: str, chart: Chart) -> Iterator[tuple[str, str]]:
     """The sites that a text names as those of metastases: in the same thought as a word for metastasis, or in thoughts
     of sites alone that stand beside it ('liver, lung and bone mets'). A denial holds for its whole list.
@@ -220,6 +221,7 @@ def sites_in_words(text: str, chart: Chart) -> Iterator[tuple[str, str]]:
                 yield one.sense.meaning, one.how
 
 
+@by_text
 def told_of_metastases(text: str, chart: Chart) -> Iterator[tuple[int, int]]:
     """The thoughts of a text that tell of metastases, by where they start and end: those with a word for metastasis
     and no other cancer, and those of sites alone beside them, unless a denial holds for the list they stand in.

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from cds_service.model import Fact, FactDefinition, Reading
-from cds_service.patient.chart import Chart, Entry
+from cds_service.patient.chart import Chart, Entry, by_text
 from cds_service.patient.dates import certainly_before
 from cds_service.patient.diagnosis import other_cancers
 from cds_service.patient.elements import objects, one_or_more
@@ -235,6 +235,7 @@ def _in_words(text: str, value: Any, chart: Chart) -> Iterator[tuple[str, str]]:
             return
 
 
+@by_text
 def _in_thoughts(text: str, chart: Chart) -> Iterator[tuple[str, str]]:
     """The stages that a text names, thought by thought: not those of other diseases, nor lower ones of the past."""
     text = _TNM.sub(r"\1 \2 \3", text)
