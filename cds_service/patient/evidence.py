@@ -56,6 +56,8 @@ class Evidence:
 
     def latest(self) -> list[Reading]:
         """The readings that no other reading is certainly newer than."""
+        if len(self.readings) < 2:
+            return list(self.readings)
         positions = newest(reading.date for reading in self.readings)
         return [reading for i, reading in enumerate(self.readings) if i in positions]
 
@@ -100,10 +102,9 @@ class Evidence:
 
     def fact_of(self, value: str, references: tuple[str, ...]) -> Fact:
         """The fact with one value: that answer is true, the fact's other answers are false; unknown leaves all open."""
-        known = value in self.fact.answers
-        answers = {
-            answer: Answer(TRUE if answer == value else FALSE, references) for answer in self.fact.answers if known
-        }
+        answers = {}
+        if value in self.fact.answers:
+            answers = {one: Answer(TRUE if one == value else FALSE, references) for one in self.fact.answers}
         return self.build(value, answers, UNKNOWN, references)
 
     def build(self, value: str, answers: dict[str, Answer], default: Truth, references: tuple[str, ...]) -> Fact:

@@ -307,6 +307,8 @@ class _Gathering:
         name = name_of(sent, url)
         if not identifier(sent) and not word(url):
             name = f"{name} ({_digest(sent)})"  # two of them are two, in whatever order they come
+        if self.found.get(name) == sent:
+            return True  # it came under another key too
         resource, fault = as_r4(sent, kind)
         kind = resource["resourceType"]
         if kind in _SHARED:
