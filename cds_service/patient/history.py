@@ -145,11 +145,11 @@ def _name(course: Course, chart: Chart) -> str:
 
 def course_readings(listed: Iterable[Course]) -> tuple[Reading, ...]:
     """How each resource behind these courses was read."""
-    return tuple(
-        Reading(reference, _course_words(course), how, course.start)
-        for course in listed
-        for reference, how in course.sources
-    )
+    found: list[Reading] = []
+    for course in listed:
+        words = _course_words(course)
+        found += [Reading(reference, words, how, course.start) for reference, how in course.sources]
+    return tuple(found)
 
 
 def _course_words(course: Course) -> str:

@@ -18,6 +18,9 @@ _CATEGORY = 3
 _DENIABLE = {"site", "secondary", "diagnosis", "invasive", "carcinoma"}
 #: where doubt may stand behind the words too; elsewhere a question mark ends a question ("postmenopausal?")
 _DOUBTABLE = _DENIABLE | {"says:stage"}
+#: how many questions to texts are remembered: a chart of thousands of resources asks some 15,000, and with less room
+#: than that would find none of them again; ten megabytes at most
+_ASKED = 32_768
 #: what ends a thought within a text: "bone metastases | chronic kidney disease", "breast cancer | CKD stage 4"
 _THOUGHT_END = re.compile(r"[.;:,()&]| with | and | and/or ")
 
@@ -60,7 +63,7 @@ class Recogniser:
         self._facts = [domain.removeprefix("says:") for domain in lexicon.words if domain.startswith("says:")]
         self.tells = lru_cache(maxsize=8192)(self._tells)
         self.said = lru_cache(maxsize=8192)(self._said)
-        self.spoken = lru_cache(maxsize=8192)(self._spoken)
+        self.spoken = lru_cache(maxsize=_ASKED)(self._spoken)
         self.placed = lru_cache(maxsize=8192)(self._placed)
         self.paired = lru_cache(maxsize=8192)(self._paired)
         self.coded = lru_cache(maxsize=8192)(self._coded)
