@@ -17,9 +17,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support import (
     STYLES,
+    URL,
     Resource,
     example,
     expected_patients,
+    facts,
     of_somebody_else,
     patient_view,
     put_in_prefetch,
@@ -496,3 +498,23 @@ def swapped(prefetch: dict[str, Any], old: Resource, new: Resource) -> dict[str,
             entries = [{**entry, "resource": new} if entry["resource"] is old else entry for entry in value["entry"]]
             changed[key] = {**value, "entry": entries}
     return changed
+
+
+def test_a_subject_that_is_no_fhir_is_found_though_the_same_result_of_somebody_else_was_sound(client, services):
+    """Results are validated once for all patients: what differs between two of them must still be seen."""
+    for ident, more, value in (("one", {}, "positive"), ("two", {"display": 5}, "unknown"), ("three", {}, "positive")):
+        subject = {"reference": f"Patient/{ident}"}
+        breast = {"resourceType": "Condition", "id": "c", "subject": subject}
+        breast["code"] = {"coding": [{"system": "http://hl7.org/fhir/sid/icd-10-cm", "code": "C50.912"}]}
+        bone = {**breast, "id": "b", "code": {"coding": [{**breast["code"]["coding"][0], "code": "C79.51"}]}}
+        result = {"resourceType": "Observation", "id": "o", "status": "final", "subject": {**subject, **more}}
+        result["code"] = {"coding": [{"system": "http://loinc.org", "code": "85337-4"}]}
+        record = [
+            {"resourceType": "Patient", "id": ident},
+            breast,
+            bone,
+            {**result, "valueString": "Positive, by mail"},
+        ]
+        answer = client.post(URL, json=patient_view(ident, put_in_prefetch(record, ident, services))).get_json()
+
+        assert facts(answer)["er"]["value"] == value
