@@ -66,6 +66,7 @@ The map, in reading order. A module imports only modules above it; a test keeps 
     hooks.context            what of a call's context is in question
     hooks.discovery          what is offered and needed
     hooks.wording            conditions in words
+    hooks.review             the knowledge for whoever reviews it
     hooks.markdown           the text of a card
     hooks.listing            what a card lists, and the card id that tells
     hooks.cards              cards: text and extension from the same verdicts
@@ -106,6 +107,10 @@ The map, in reading order. A module imports only modules above it; a test keeps 
     edge.invented            the invented patients that the package ships
     edge.bulk                records as files, in the layout of Bulk Data
     edge.sandbox_fhir        a read-only FHIR server over them
+    edge.pages.shown         text, Markdown and JSON on a page
+    edge.pages.house         what stands around every page
+    edge.pages.knowledge     the knowledge as pages
+    edge.pages.pages         all pages in one blueprint
     edge.web                 HTTP
     edge.wsgi                the application for a WSGI server
     edge.cli                 the command line

@@ -33,6 +33,8 @@ class Source:
     digest: str
     passages: Mapping[str, Passage]
     furniture: tuple[tuple[int, int, str], ...]
+    retrieved: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -183,6 +185,15 @@ class Review:
 
 
 @dataclass(frozen=True)
+class Unformalised:
+    """A passage of which no statement was made, and why."""
+
+    source: str
+    passage: str
+    why: str
+
+
+@dataclass(frozen=True)
 class Section:
     """One file of a card: options that belong together. An empty `reviewed` means: no clinician has reviewed it."""
 
@@ -191,6 +202,7 @@ class Section:
     title: str
     options: tuple[Option, ...]
     reviewed: tuple[Review, ...]
+    not_formalised: tuple[Unformalised, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,8 @@ def serve(host: str, port: int, cards: Path | None) -> None:
     click.echo(f"Discovery: http://{shown}:{server.effective_port}/cds-services   (Ctrl-C stops)")
     if site.sandbox:
         click.echo(f"Invented patients (FHIR R4): http://{shown}:{server.effective_port}{SANDBOX_FHIR}")
+    if site.sandbox and not site.callers:
+        click.echo(f"Open in a browser: http://{shown}:{server.effective_port}/knowledge")
     server.run()
 
 

@@ -21,12 +21,17 @@ def outcome(refusal: Refusal) -> dict[str, Any]:
             {
                 "severity": "error",
                 "code": refusal.issue,
-                "diagnostics": f"{problem.where}: found {problem.found}; expected {problem.expected}.",
+                "diagnostics": said,
                 **({"expression": [problem.where]} if problem.where.startswith("$") else {}),
             }
-            for problem in refusal.problems
+            for problem, said in zip(refusal.problems, issues(refusal), strict=True)
         ],
     }
+
+
+def issues(refusal: Refusal) -> list[str]:
+    """The problems of a refusal, each in a sentence."""
+    return [f"{one.where}: found {one.found}; expected {one.expected}." for one in refusal.problems]
 
 
 def answer_refusals(app: Flask) -> None:

@@ -17,6 +17,7 @@ from cds_service.edge.identity import Identity
 from cds_service.edge.invented import invented
 from cds_service.edge.openapi import openapi
 from cds_service.edge.outcome import answer_refusals
+from cds_service.edge.pages.pages import add_pages
 from cds_service.edge.recorder import Recorder
 from cds_service.edge.safety import unsafe
 from cds_service.edge.sandbox_fhir import sandbox_fhir
@@ -60,6 +61,8 @@ def create_app(
     warm_up()
     if site.sandbox:
         app.register_blueprint(sandbox_fhir(invented(knowledge), site.sandbox_patients))
+    if site.sandbox and not callers:  # a browser brings no token
+        add_pages(app, knowledge)
 
     @app.get("/openapi.json")
     def description() -> Response:

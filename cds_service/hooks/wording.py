@@ -16,6 +16,21 @@ def _said(atom: Atom, truths: Truths) -> str:
     return atom.says if truths[atom] is TRUE else atom.denies
 
 
+def stated(condition: Condition, wanted: bool = True) -> str:
+    """A whole condition in words, for no patient: 'HER2-negative and (postmenopausal or ...)'; '' for `always`."""
+    match condition:
+        case Atom():
+            return condition.says if wanted else condition.denies
+        case Open(fact):
+            return f"{fact} not on record" if wanted else f"{fact} on record"
+        case Not(member):
+            return stated(member, not wanted)
+        case All(members) | Any_(members):
+            words = [one for one in dict.fromkeys(stated(member, wanted) for member in members) if one]
+            own, other = (" and ", " or ") if isinstance(condition, All) is wanted else (" or ", " and ")
+            return own.join(f"({one})" if other in one and len(words) > 1 else one for one in words)
+
+
 def sides(condition: Condition, truths: Truths) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     """What of a condition is not met, what is unknown and what is met, as phrases; nothing of `always`."""
     found: dict[Truth, list[str]] = {FALSE: [], UNKNOWN: [], TRUE: []}

@@ -38,6 +38,8 @@ def _source(key: str, raw: Mapping[str, Any], problems: list[Problem]) -> Source
             for row in raw["passages"]
         },
         furniture=tuple((*_lines(row["lines"]), row["why"]) for row in raw["furniture"]),
+        retrieved=raw.get("retrieved", ""),
+        note=raw.get("note", ""),
     )
 
 

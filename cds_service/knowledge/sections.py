@@ -23,6 +23,7 @@ from cds_service.model import (
     Section,
     Source,
     Statement,
+    Unformalised,
 )
 
 _READING = "cards/reading.yaml"
@@ -71,6 +72,7 @@ class Sections:
             raw["title"],
             tuple(self._option(row, every, f"{where}/options/{row['option']}") for row in raw["options"]),
             tuple(Review(row["by"], row["on"], row["compared"]) for row in raw["reviewed"]),
+            tuple(Unformalised(row["source"], row["passage"], row["why"]) for row in raw.get("not_formalised", [])),
         )
 
     def _statement(self, raw: Mapping[str, Any], where: str) -> Statement:
