@@ -25,6 +25,7 @@ The map, in reading order. A module imports only modules above it; a test keeps 
     decision.advise          the decision table: from statements to a status
     decision.by_drug         the options in which a drug takes part
     decision.marks           current, used before, same class as a drug that failed
+    decision.what_if         what another answer of a fact would change
 
     patient.dates            dates as records write them
     patient.elements         reaching into raw JSON
@@ -57,6 +58,7 @@ The map, in reading order. A module imports only modules above it; a test keeps 
     patient.establish        from a record to facts
     patient.queries          the FHIR queries that the facts need
     patient.pages            what a FHIR server answers to one query, page by page
+    patient.draft            a draft order, a record as a client prefetches it
 
     hooks.catalogue          the hooks this service answers
     hooks.quick              what surely keeps to a schema
@@ -73,6 +75,7 @@ The map, in reading order. A module imports only modules above it; a test keeps 
     hooks.drug_text          the text of a card on one drug
     hooks.drug_cards         cards on the drugs in hand
     hooks.respond            the program in one function
+    hooks.try_out            what a client would send
 
     synthetic.vocabulary     the lexicon turned round: codes and words of a meaning
     synthetic.story          an invented patient, told in the words of the facts
@@ -110,6 +113,9 @@ The map, in reading order. A module imports only modules above it; a test keeps 
     edge.pages.shown         text, Markdown and JSON on a page
     edge.pages.house         what stands around every page
     edge.pages.knowledge     the knowledge as pages
+    edge.pages.trial         one trial of the sandbox
+    edge.pages.samples       the patients to choose from
+    edge.pages.sandbox       the sandbox
     edge.pages.pages         all pages in one blueprint
     edge.web                 HTTP
     edge.wsgi                the application for a WSGI server

@@ -82,7 +82,7 @@ def serve(host: str, port: int, cards: Path | None) -> None:
     if site.sandbox:
         click.echo(f"Invented patients (FHIR R4): http://{shown}:{server.effective_port}{SANDBOX_FHIR}")
     if site.sandbox and not site.callers:
-        click.echo(f"Open in a browser: http://{shown}:{server.effective_port}/knowledge")
+        click.echo(f"Open in a browser: http://{shown}:{server.effective_port}/sandbox")
     server.run()
 
 

@@ -27,13 +27,13 @@ def call_of(path: Path, patient: str, needs: tuple[Need, ...], schemas: Path) ->
     body = b"" if path.is_dir() else path.read_bytes()
     raw = [_parsed(one.read_bytes(), one.name) for one in _files(path)] if path.is_dir() else _parsed(body, path.name)
     if isinstance(raw, dict) and "resourceType" not in raw:
-        hook = _hook_of(raw)
+        hook = hook_of(raw)
         call = parse(body, hook, schemas)
         if patient not in ("", call.patient):
             raise BadRequest([Problem("--patient", "another patient", "the one of the hook request, or no --patient")])
         return call
-    bundle = _bundle(raw)
-    whose = patient or _only_patient(bundle)
+    bundle = as_bundle(raw)
+    whose = patient or only_patient(bundle)
     return read(
         {
             "hook": HOOKS[0].name,
@@ -64,22 +64,25 @@ def _parsed(body: bytes, name: str) -> Any:
         raise BadRequest([Problem(where, "text that is not JSON", "JSON in UTF-8")]) from None
 
 
-def _bundle(raw: Any) -> dict[str, Any]:
-    """What was read as one Bundle."""
+def as_bundle(raw: Any) -> dict[str, Any]:
+    """What was read as one Bundle. Raises BadRequest where it is no FHIR resource and no list of them."""
     if isinstance(raw, dict):
-        return raw if raw["resourceType"] == "Bundle" else _bundle([raw])
+        return raw if raw["resourceType"] == "Bundle" else as_bundle([raw])
     if not isinstance(raw, list):
         raise BadRequest([Problem("the file", "neither an object nor a list", "a hook request or FHIR resources")])
     flat = [one for member in raw for one in (member if isinstance(member, list) else [member])]
     return {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": one} for one in flat]}
 
 
-def _only_patient(bundle: dict[str, Any]) -> str:
-    """The id of the one patient of a record: its own, or else the one that its entry's fullUrl ends with."""
+def only_patient(bundle: dict[str, Any]) -> str:
+    """The id of the one patient of a record: its own, or else the one that its entry's fullUrl ends with.
+
+    Raises BadRequest where there is none, or more than one.
+    """
     ids = sorted(set(_patients(bundle)))
     if len(ids) != 1 or not ids[0]:
         listed = f"{len(ids)} patients ({', '.join(one or 'without id' for one in ids[:20])})" if ids else "no Patient"
-        raise BadRequest([Problem("the record", listed, "--patient ID, which says whose record it is")])
+        raise BadRequest([Problem("the record", listed, "one Patient, or --patient ID, which says whose record it is")])
     return ids[0]
 
 
@@ -93,7 +96,7 @@ def _patients(bundle: dict[str, Any]) -> Iterator[str]:
             yield identifier(resource) or re.split("[/:]", word(entry.get("fullUrl")))[-1]
 
 
-def _hook_of(raw: dict[str, Any]) -> Hook:
+def hook_of(raw: dict[str, Any]) -> Hook:
     """The catalogue entry of the hook that a request names; the first one where it names none."""
     named = raw.get("hook")
     known = [hook for hook in HOOKS if hook.name == named]

@@ -18,6 +18,8 @@ from cds_service.edge.invented import invented
 from cds_service.edge.openapi import openapi
 from cds_service.edge.outcome import answer_refusals
 from cds_service.edge.pages.pages import add_pages
+from cds_service.edge.pages.samples import samples
+from cds_service.edge.pages.trial import Bench
 from cds_service.edge.recorder import Recorder
 from cds_service.edge.safety import unsafe
 from cds_service.edge.sandbox_fhir import sandbox_fhir
@@ -60,9 +62,10 @@ def create_app(
     described = orjson.dumps(openapi(schemas, version("cds-service"), site.public_url, bool(callers)))
     warm_up()
     if site.sandbox:
-        app.register_blueprint(sandbox_fhir(invented(knowledge), site.sandbox_patients))
-    if site.sandbox and not callers:  # a browser brings no token
-        add_pages(app, knowledge)
+        told = invented(knowledge)
+        app.register_blueprint(sandbox_fhir(told, site.sandbox_patients))
+        if not callers:  # a browser brings no token
+            add_pages(app, knowledge, Bench(responder, samples(told), schemas, door), recorder, store)
 
     @app.get("/openapi.json")
     def description() -> Response:

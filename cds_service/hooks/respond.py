@@ -15,7 +15,7 @@ from cds_service.hooks.request import HookCall
 from cds_service.kleene import FALSE, TRUE, Truth
 from cds_service.knowledge.knowledge import Knowledge
 from cds_service.model import Atom, Fact, Open, Verdict
-from cds_service.patient.establish import Reader
+from cds_service.patient.establish import NOTHING, Reader
 from cds_service.patient.in_hand import Held, Order, add_conditions, take_out
 from cds_service.patient.queries import queries
 from cds_service.patient.record import Delivery, Record, gather
@@ -58,11 +58,11 @@ class Responder:
         """The body of the answer. Raises MissingData (412) where what is needed is neither sent nor to be had."""
         return self._answers[call.hook.answers](call, fetch)
 
-    def trace(self, call: HookCall, fetch: Fetch = closed) -> Trace:
-        """The same way, with every step kept."""
+    def trace(self, call: HookCall, fetch: Fetch = closed, assumed: Mapping[str, str] = NOTHING) -> Trace:
+        """The same way, with every step kept; also for what is `assumed` of facts in place of what is on record."""
         asked = in_question(call)
         record, created, dispatched = self._record(call, asked, fetch)
-        facts = self._reader.establish(record)
+        facts = self._reader.establish(record, assumed)
         answers = self._reader.truths(facts)
         known = dict(zip(self.knowledge.questions, answers, strict=True))
         advice = self._adviser.advise(answers)

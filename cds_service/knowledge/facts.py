@@ -26,6 +26,7 @@ _MORE = (
     "icd_o",
     "site_kin",
     "may_be_local",
+    "what_if",
 )
 _NUMBERS = frozenset(str(n) for n in range(1, 10))
 

@@ -1,7 +1,9 @@
 """From a record to facts: one function for each kind of fact, in the order in which they build on each other."""
 
 from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 
+from cds_service.decision.what_if import assume
 from cds_service.errors import KnowledgeError, Problem
 from cds_service.kleene import FALSE, TRUE, UNKNOWN, Truth
 from cds_service.knowledge.knowledge import Knowledge
@@ -53,6 +55,10 @@ KINDS: dict[str, Kind] = {
 }
 
 
+#: an assumption of nothing
+NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
 class Reader:
     """Reads records with one knowledge: what a code or word means, and which fact is read in which order."""
 
@@ -78,12 +84,17 @@ class Reader:
         """Which drugs the orders in hand name; the record only lends its Medications."""
         return orders(in_hand, beside, Chart(record, self._lens.recogniser, self._knowledge, lens=self._lens))
 
-    def establish(self, record: Record) -> dict[str, Fact]:
-        """Every fact of the knowledge, by its id, in the order of the knowledge."""
+    def establish(self, record: Record, assumed: Mapping[str, str] = NOTHING) -> dict[str, Fact]:
+        """Every fact of the knowledge, by its id, in the order of the knowledge. What is `assumed` of a fact stands in
+        place of what is on record, also for the facts that build on it.
+        """
         opened = chart(record, self._lens)
         facts: dict[str, Fact] = {}
         for definition, read in self._order:
-            facts[definition.id] = read(definition, opened, facts)
+            fact = read(definition, opened, facts)
+            facts[definition.id] = (
+                assume(definition, fact, assumed[definition.id]) if definition.id in assumed else fact
+            )
         return {name: facts[name] for name in self._knowledge.facts}
 
     def truths(self, facts: Mapping[str, Fact]) -> tuple[Truth, ...]:

@@ -47,4 +47,9 @@ def markdown(text: str) -> Markup:
 def json_text(value: Any) -> str:
     """JSON to read and to copy: hidden characters stand as escapes, so that the copy says the same."""
     text = json.dumps(value, indent=2, ensure_ascii=False)
-    return _HIDDEN.sub(lambda found: json.dumps(found[0])[1:-1], text)
+    return escaped(text)
+
+
+def escaped(text: str) -> str:
+    """Text of JSON that means the same, with hidden characters as escapes."""
+    return _HIDDEN.sub(lambda found: json.dumps(found[0])[1:-1], text.replace("\r\n", "\n"))
