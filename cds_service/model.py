@@ -277,6 +277,16 @@ class Fact:
     readings: tuple[Reading, ...] = ()
     set_aside: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def applies(self) -> bool:
+        """Whether the question can have any answer for this patient: menopause has none for a man."""
+        return (
+            self.value != "unknown"
+            or self.default is not FALSE
+            or not self.answers
+            or any(one.truth is not FALSE for one in self.answers.values())
+        )
+
     def answer(self, answer: str) -> Answer:
         """The truth of one answer of this fact; unheard answers have the fact's default."""
         return self.answers.get(answer) or Answer(self.default, self.references if self.default is FALSE else ())

@@ -231,3 +231,17 @@ def test_links_of_a_card_go_to_its_sources_only(made):
         for card in answer(made, json.loads(path.read_text(encoding="utf-8")))["cards"]:
             assert set(re.findall(r"\]\((.*?)\)", card["detail"])) <= allowed
             assert {link["url"] for link in card.get("links", [])} <= allowed
+
+
+def test_nothing_is_said_of_menopause_on_the_card_of_a_man(made):
+    """The question does not apply: it is neither missing nor unclear."""
+    bundle = json.loads((ROOT / "tests" / "patients" / "VA-01.mcode.json").read_text(encoding="utf-8"))
+    entries = [one for one in bundle["entry"] if "menopause" not in one["resource"].get("id", "")]
+    for entry in entries:
+        if entry["resource"]["resourceType"] == "Patient":
+            entry["resource"]["gender"] = "male"
+
+    first = answer(made, {**bundle, "entry": entries})["cards"][0]
+
+    assert "menopause" not in first["summary"]
+    assert "menopause" not in first["detail"].split("**Supported**")[0]

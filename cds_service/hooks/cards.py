@@ -37,7 +37,7 @@ class Writer:
         self, call: HookCall, facts: Mapping[str, Fact], answers: tuple[Truth, ...], created: int = 0
     ) -> list[dict[str, Any]]:
         """At most one card for each plan that has an option to list. `created` conditions are not on record yet."""
-        values = tuple((name, fact.value, _spoken(fact), bool(fact.references)) for name, fact in facts.items())
+        values = tuple((name, _value(fact), _spoken(fact), bool(fact.references)) for name, fact in facts.items())
         labels = self._labels(history(facts))
         written: list[dict[str, Any]] = []
         for plan in self._knowledge.cards:
@@ -211,10 +211,15 @@ def _citations(verdict: Verdict) -> list[dict[str, str]]:
 def say(facts: Mapping[str, Fact]) -> Said:
     """What the facts say, for the text of a card."""
     return Said(
-        {name: fact.value for name, fact in facts.items()},
+        {name: _value(fact) for name, fact in facts.items()},
         {name: _spoken(fact) for name, fact in facts.items()},
         frozenset(name for name, fact in facts.items() if fact.references),
     )
+
+
+def _value(fact: Fact) -> str:
+    """The value of a fact as a card says it; nothing is said of a fact that does not apply."""
+    return fact.value if fact.applies else ""
 
 
 def _spoken(fact: Fact) -> str:
@@ -238,7 +243,11 @@ def _in_words(value: str, knowledge: Knowledge) -> str:
 
 def read_line(said: Said, knowledge: Knowledge) -> str:
     """What was read from the record, what its silence was read as, and what was asked for and is not known."""
-    shown = [name for name in knowledge.facts_asked if name not in _UNSHOWN and name not in knowledge.gate_facts]
+    shown = [
+        name
+        for name in knowledge.facts_asked
+        if name not in _UNSHOWN and name not in knowledge.gate_facts and said.values[name]
+    ]
     short = {name: knowledge.facts[name].short for name in shown}
     unknown = [name for name in shown if said.values[name] == "unknown"]
     known = [
