@@ -15,6 +15,7 @@ _MORE = (
     "site_groups",
     "site_words",
     "symptom_sites",
+    "symptom_lead_days",
     "by_classes",
     "regimens_of",
     "thresholds",

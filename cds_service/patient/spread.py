@@ -6,6 +6,7 @@ from typing import Any
 from cds_service.kleene import FALSE, TRUE, UNKNOWN
 from cds_service.model import Answer, Fact, FactDefinition, Reading
 from cds_service.patient.chart import Chart, Entry, by_text
+from cds_service.patient.dates import certainly_before, days_between
 from cds_service.patient.diagnosis import other_cancers
 from cds_service.patient.elements import objects, one_or_more, word
 from cds_service.patient.evidence import Evidence, references_of
@@ -292,15 +293,30 @@ def organ_symptoms(definition: FactDefinition, chart: Chart, facts: dict[str, Fa
 def _fitting(definition: FactDefinition, facts: dict[str, Fact], chart: Chart) -> tuple[str, tuple[str, ...]]:
     """A symptom on record that fits a site on record, in words and references; '' and none where there is none."""
     where, symptoms = facts["sites"], facts["symptoms"]
-    explained = _explained(chart)
+    explained, lead = _explained(chart), definition.more["symptom_lead_days"]
+    began = {one.reference: one.date for one in symptoms.readings}
     for symptom, fitting in definition.more["symptom_sites"].items():
         felt = symptoms.answer(symptom)
         for site in fitting:
-            open_cause = tuple(one for one in felt.references if one not in explained)
+            spread = [one.date for one in where.readings if one.answer == site]
+            open_cause = tuple(
+                one
+                for one in felt.references
+                if one not in explained
+                and not (spread and all(_long_before(began.get(one, ""), date, lead) for date in spread))
+            )
             if felt.truth is TRUE and open_cause and where.answer(site).truth is TRUE:
                 references = tuple(sorted({*open_cause, *where.answer(site).references}))
                 return f"{symptom} with metastasis in {site}", references
     return "", ()
+
+
+def _long_before(symptom: str, metastasis: str, lead: int) -> bool:
+    """Whether a symptom began so many days before a metastasis was found that it need not come from it."""
+    if not certainly_before(symptom, metastasis):
+        return False
+    apart = days_between(symptom, metastasis)
+    return apart is None or apart > lead
 
 
 def _explained(chart: Chart) -> set[str]:
