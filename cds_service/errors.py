@@ -11,7 +11,6 @@ CdsError
     ├── MissingData       412  what is needed is neither in prefetch nor to be had
     ├── TooLarge          413  more than this service reads in one call
     ├── NotJson           415  another media type than JSON
-    └── Unavailable       503  what must be stored before the answer cannot be stored now
     └── Unavailable       503  something this service needs is down for the moment
 """
 
