@@ -47,7 +47,8 @@ The map, in reading order. A module imports only modules above it; a test keeps 
     patient.lines            lines of treatment
     patient.removals         contraindications, refusals
     patient.diagnosis        is it breast cancer, which other cancers
-    patient.receptors        ER, PR, HER2
+    patient.receptors        oestrogen and progesterone receptors
+    patient.her2             HER2: several methods, one status
     patient.spread           sites of metastases, their extent and symptoms
     patient.stage            is it stage IV
     patient.measures         sex, death, symptoms

@@ -9,7 +9,7 @@ import pytest
 import cds_service
 
 PACKAGE = Path(cds_service.__file__).parent
-ORDER = re.findall(r"^    ([a-z_.]+) {2,}", cds_service.__doc__ or "", re.MULTILINE)
+ORDER = re.findall(r"^    ([a-z0-9_.]+) {2,}", cds_service.__doc__ or "", re.MULTILINE)
 MODULES = sorted(
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
     for path in PACKAGE.rglob("*.py")

@@ -1,4 +1,4 @@
-"""Oestrogen, progesterone and HER2 receptors: from results, from diagnoses that name them, from words."""
+"""Oestrogen and progesterone receptors: from results, from diagnoses that name them, from words."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,13 +17,9 @@ from cds_service.patient.sides import side_of
 
 #: facts whose answers one text may hold together
 _FAMILY = frozenset({"er", "pr", "hr", "her2"})
-_SETTLED = ("positive", "negative")
 _OPEN = ("equivocal", "unclear", "low")
 #: the ways of asking whose answer is never a percentage
 _NO_PERCENT = ("intensity", "quantity")
-#: the ways of asking for HER2 whose bare number is a score
-_SCORED = ("ihc", "overall", "text", "status")
-_RATIO_UNITS = ("", "ratio", "{ratio}")
 _NOT_ASKED = "the words ask something else"
 _NOT_OF_BREAST = "the result of another cancer"
 _IN_SITU = "the words tell of a carcinoma in situ"
@@ -36,24 +32,25 @@ def receptor(definition: FactDefinition, chart: Chart, facts: dict[str, Fact]) -
 
     def answer(found: list[Result], asked: Recognised) -> str:
         said = {one for result in found for one in _receptor_answers(result, asked.sense.meaning, threshold)}
-        return _one_of(said)
+        return one_of(said)
 
     for entry, named, element in chart.asking(definition.id):
         asked = _by_words(entry, named, element, chart)
-        if _is_asked(entry, asked, element, chart, evidence):
-            found = _claimed(definition, entry, asked, element, chart) or _signals(
+        if is_asked(entry, asked, element, chart, evidence):
+            found = claimed(definition, entry, asked, element, chart) or signals(
                 definition, entry, asked, element, chart
             )
-            if _other_test(definition, asked, element, chart):
-                _misplaced(evidence, entry, element, answer(found, asked), definition, chart)
+            if other_test(definition, asked, element, chart):
+                misplaced(evidence, entry, element, answer(found, asked), definition, chart)
             else:
-                _read(evidence, entry, asked, element, found, answer(found, asked))
-    _misnamed(definition, chart, evidence)
-    _diagnoses(definition, chart, evidence)
-    return _settled(evidence, chart, lambda readings: _newest(readings))
+                read_answer(evidence, entry, asked, element, found, answer(found, asked))
+    misnamed(definition, chart, evidence)
+    diagnoses(definition, chart, evidence)
+    return settled(evidence, chart, lambda readings: newest_of(readings))
 
 
-def _is_asked(entry: Entry, asked: Recognised, element: dict[str, Any], chart: Chart, evidence: Evidence) -> bool:
+def is_asked(entry: Entry, asked: Recognised, element: dict[str, Any], chart: Chart, evidence: Evidence) -> bool:
+    """Whether an Observation asks about the receptor of the invasive breast cancer; if not, it is set aside."""
     if not evidence.admit(entry):
         return False
     if _is_of_another_cancer(entry, chart):
@@ -91,7 +88,7 @@ def _question(entry: Entry, element: dict[str, Any]) -> str:
     return entry.text if element is entry.raw else text_of(element.get("code"))
 
 
-def _signals(
+def signals(
     definition: FactDefinition, entry: Entry, asked: Recognised, element: dict[str, Any], chart: Chart
 ) -> list[Result]:
     """The signals of an element as far as they are about this fact."""
@@ -113,7 +110,7 @@ def _signals(
     return found
 
 
-def _claimed(
+def claimed(
     definition: FactDefinition, entry: Entry, asked: Recognised, element: dict[str, Any], chart: Chart
 ) -> list[Result]:
     """A question that claims an answer ('ER negative: true'): the value says whether that is so. Said not to be so, it
@@ -129,7 +126,7 @@ def _claimed(
     return [Result(claims.pop() if so else "unknown", "a question that claims an answer")]
 
 
-def _read(
+def read_answer(
     evidence: Evidence, entry: Entry, asked: Recognised, element: dict[str, Any], found: list[Result], answer: str
 ) -> None:
     """Note a reading; what says something that cannot be read is not the same as no result: it may be the newest."""
@@ -152,7 +149,7 @@ def _plainly_asked(entry: Entry, asked: Recognised, element: dict[str, Any]) -> 
     return asked.sense.meaning not in _NO_PERCENT
 
 
-def _other_test(definition: FactDefinition, asked: Recognised, element: dict[str, Any], chart: Chart) -> bool:
+def other_test(definition: FactDefinition, asked: Recognised, element: dict[str, Any], chart: Chart) -> bool:
     """Whether the text or a display beside a code for this receptor names another test."""
     return asked.sense.meaning != "text" and any(
         _is_of_another(phrase, definition, chart) for phrase in phrases_of(element.get("code"))
@@ -170,7 +167,7 @@ def _names_it(phrase: str, definition: FactDefinition, chart: Chart) -> bool:
     return any(definition.id in at.subjects for at in chart.recogniser.names(phrase))
 
 
-def _misplaced(
+def misplaced(
     evidence: Evidence, entry: Entry, element: dict[str, Any], answer: str, definition: FactDefinition, chart: Chart
 ) -> None:
     """The code of this receptor on another test is none of its results, unless words beside it name the receptor too:
@@ -187,7 +184,7 @@ def _misplaced(
     evidence.doubt(entry, "has the code of this receptor and the name of another test")
 
 
-def _one_of(answers: set[str]) -> str:
+def one_of(answers: set[str]) -> str:
     """One answer where there is one; two that disagree are unclear."""
     return next(iter(answers), "") if len(answers) < 2 else "unclear"
 
@@ -223,7 +220,7 @@ def _by_percent(share: Span, threshold: int | None) -> str:
     return "positive" if share.reaches(threshold) else "negative" if share.stays_below(threshold) else "unclear"
 
 
-def _misnamed(definition: FactDefinition, chart: Chart, evidence: Evidence) -> None:
+def misnamed(definition: FactDefinition, chart: Chart, evidence: Evidence) -> None:
     """A code for one receptor with the name of another: neither is known."""
     for entry, asked, named in chart.misnamed:
         if definition.id in (asked & _FAMILY) | (named & _FAMILY) and asked & _FAMILY and named & _FAMILY:
@@ -236,7 +233,8 @@ def _misnamed(definition: FactDefinition, chart: Chart, evidence: Evidence) -> N
                 evidence.doubt(entry, f"names different receptors in its code and its words: {both}")
 
 
-def _diagnoses(definition: FactDefinition, chart: Chart, evidence: Evidence) -> None:
+def diagnoses(definition: FactDefinition, chart: Chart, evidence: Evidence) -> None:
+    """Read what diagnoses, findings used as codes and reports say of the receptor."""
     for entry, said in chart.saying(definition.id):
         if evidence.admit(entry) and denied(entry, said, chart.recogniser):
             evidence.ignore(entry, "its value does not affirm it")
@@ -251,7 +249,7 @@ def _diagnoses(definition: FactDefinition, chart: Chart, evidence: Evidence) -> 
         if _is_in_situ(entry, chart) or _is_of_another_cancer(entry, chart):
             evidence.ignore(entry, _IN_SITU if _is_in_situ(entry, chart) else _NOT_OF_BREAST)
             continue
-        evidence.read(entry, _one_of({one.sense.meaning for one in told}), told[0].how)
+        evidence.read(entry, one_of({one.sense.meaning for one in told}), told[0].how)
     for entry, told in chart.told(definition.id, "Condition"):
         known = {one.sense.meaning for one in entry.codes if one.sense.subject == definition.id}
         relative = chart.recogniser.spoken("relative", entry.text)
@@ -301,12 +299,13 @@ def _both_ways(stated: Fact, er: Fact, pr: Fact) -> Fact:
 # SETTLING
 
 
-def _newest(readings: list[Reading]) -> list[Reading]:
+def newest_of(readings: list[Reading]) -> list[Reading]:
+    """The readings that no other is certainly newer than."""
     positions = newest(reading.date for reading in readings)
     return [reading for i, reading in enumerate(readings) if i in positions]
 
 
-def _settled(evidence: Evidence, chart: Chart, weigh: Callable[[list[Reading]], list[Reading]]) -> Fact:
+def settled(evidence: Evidence, chart: Chart, weigh: Callable[[list[Reading]], list[Reading]]) -> Fact:
     """One answer for the patient: the newest, unless the two breasts differ or a diagnosis contradicts the results."""
     everything = list(evidence.readings)
     split = _sides_differ(everything, chart, weigh)
@@ -357,135 +356,3 @@ def _sides_differ(readings: list[Reading], chart: Chart, weigh: Callable[[list[R
     if any(all(certainly_before(sided.date, one.date) for sided in [*left, *right]) for one in whole):
         return ""
     return f"the two breasts differ: left {_shown(left)}, right {_shown(right)}"
-
-
-# HER2: several methods, one status
-
-
-def her2(definition: FactDefinition, chart: Chart, facts: dict[str, Fact]) -> Fact:
-    """HER2 overall. An overall interpretation of a day outweighs the methods of that day; an equivocal
-    immunohistochemistry is settled by in-situ hybridisation of the same day or later; equivocal and low stay unknown.
-    """
-    evidence = Evidence(definition)
-    methods: dict[Reading, str] = {}
-    copies = _copies(definition, chart)
-    for entry, asked, element in chart.asking(definition.id):
-        if not _is_asked(entry, asked, element, chart, evidence):
-            continue
-        found = _claimed(definition, entry, asked, element, chart) or _signals(definition, entry, asked, element, chart)
-        answer, method = _her2_answer(found, asked.sense.meaning, copies.get(entry.date), chart, definition)
-        if asked.sense.meaning == "ish-copies":
-            evidence.ignore(entry, "copies per nucleus settle nothing without the ratio")
-        elif _other_test(definition, asked, element, chart):
-            _misplaced(evidence, entry, element, answer, definition, chart)
-        elif _said_low(entry, chart):
-            evidence.read(entry, "low", f"{asked.how}: said to be low")
-        elif _other_finding(found, chart):
-            evidence.read(entry, "unclear", f"{asked.how}: a change of the gene's sequence")
-            evidence.doubt(entry, "speaks of a mutation, which is neither amplification nor overexpression")
-        elif asked.sense.meaning != "panel" or found:
-            before = len(evidence.readings)
-            _read(evidence, entry, asked, element, found, answer)
-            methods |= dict.fromkeys(evidence.readings[before:], method)
-    _misnamed(definition, chart, evidence)
-    _diagnoses(definition, chart, evidence)
-    return _settled(evidence, chart, lambda readings: _weigh(readings, methods))
-
-
-def _said_low(entry: Entry, chart: Chart) -> bool:
-    """Low is neither positive nor negative (reading principle 6), whatever score stands beside it."""
-    text, spoken = entry.whole_text, chart.recogniser.spoken
-    return bool(spoken("low_expression", text)) or any(one.sense.meaning == "low" for one in spoken("says:her2", text))
-
-
-def _other_finding(found: list[Result], chart: Chart) -> bool:
-    return any(chart.recogniser.spoken("gene_change", one.text) for one in found if one.text)
-
-
-def _copies(definition: FactDefinition, chart: Chart) -> dict[str, Span]:
-    """HER2 copies per nucleus by date."""
-    found = {}
-    for entry, asked, element in chart.asking(definition.id):
-        if asked.sense.meaning == "ish-copies" and not entry.unreadable and not entry.no_evidence:
-            for one in results(element, chart.recogniser):
-                if one.quantity is not None:
-                    found[entry.date] = one.quantity
-    return found
-
-
-def _her2_answer(
-    found: list[Result], asked_by: str, copies: Span | None, chart: Chart, definition: FactDefinition
-) -> tuple[str, str]:
-    """The answer of one result and the method it stands for: the overall interpretation, a stain or hybridisation."""
-    method = {"text": "overall", "status": "overall", "panel": "ish", "ish-ratio": "ish"}.get(asked_by, asked_by)
-    said = {_word_of(one, method, chart) for one in found} - {""}
-    limits = {name: float(limit) for name, limit in definition.more["thresholds"].items()}
-    by_score = {answer for one in found for answer in _by_scores(one, asked_by, definition.more["scores"])}
-    if "positive" in by_score and any(
-        not share.exceeds(limits["score-share-over"]) for one in found for share in one.percents
-    ):
-        by_score.add("unclear")
-    by_ratio = {_by_ratio(one, asked_by, copies, limits) for one in found} - {""}
-    if by_score == {"equivocal"} and len(said | by_ratio) == 1 and (said | by_ratio) <= set(_SETTLED):
-        by_other = by_ratio or any(chart.recogniser.spoken("hybridised", one.text) for one in found if one.text)
-        return (_one_of(said | by_ratio) if by_other or asked_by == "overall" else "unclear"), "overall"
-    method = "ihc" if by_score and not by_ratio else "ish" if by_ratio and not by_score else method
-    return _one_of(said | by_score | by_ratio), method
-
-
-def _word_of(found: Result, method: str, chart: Chart) -> str:
-    """The word of a result; a plus sign alone is positive, but not where it may be the score of a stain."""
-    if found.word == "unknown" or (
-        found.word == "positive" and not found.scores and chart.recogniser.spoken("hedged", found.text)
-    ):
-        return "unclear"
-    if found.pluses == 1:
-        return "unclear" if method == "ihc" or found.word == "negative" else "positive"
-    return "" if found.word == "none" else found.word
-
-
-def _by_scores(found: Result, asked_by: str, scores: dict[str, list[str]]) -> set[str]:
-    """What scores of immunohistochemistry mean; a whole number without unit is a score where one is asked for."""
-    listed = set(found.scores)
-    if found.pluses > 1:
-        listed.add(str(found.pluses))
-    if not found.text and asked_by in _SCORED and found.number is not None and not found.unit:
-        listed.add(f"{found.number:g}")
-    by_score = {score: answer for answer, known in scores.items() for score in known}
-    return {by_score.get(score, "unclear") for score in listed}
-
-
-def _by_ratio(found: Result, asked_by: str, copies: Span | None, thresholds: dict[str, float]) -> str:
-    """A ratio of HER2 to chromosome 17, with the copies per nucleus of the same text or day where they are on record:
-    both high is positive, both low negative, one of each equivocal. A ratio alone counts only well above or below.
-    """
-    ratio = found.ratio
-    if asked_by == "ish-ratio" and found.quantity is not None and ratio is None:
-        if found.unit not in _RATIO_UNITS:
-            return "unclear"
-        ratio = found.quantity
-    copies = found.copies or copies
-    if ratio is None:
-        return ""
-    if copies is None:
-        high, low = ratio.exceeds(thresholds["ratio-alone-over"]), ratio.stays_below(thresholds["ratio-alone-under"])
-        return "positive" if high else "negative" if low else "equivocal"
-    limits = ((ratio, thresholds["ish-ratio"]), (copies, thresholds["ish-copies"]))
-    if all(one.reaches(limit) for one, limit in limits):
-        return "positive"
-    return "negative" if all(one.stays_below(limit) for one, limit in limits) else "equivocal"
-
-
-def _weigh(readings: list[Reading], methods: dict[Reading, str]) -> list[Reading]:
-    """The readings that count: see `her2`. An overall answer that all methods of the day contradict settles nothing."""
-    latest = _newest(readings)
-    overall = [one for one in latest if methods.get(one, "overall") == "overall" and one.answer != "equivocal"]
-    others = [one for one in latest if one not in overall and one.answer in _SETTLED]
-    if overall:
-        agreed = not others or any(one.answer in {two.answer for two in overall} for one in others)
-        return overall if agreed else [*overall, *others]
-    hybridised = [one for one in latest if methods.get(one) == "ish" and one.answer in _SETTLED]
-    stained = [one for one in latest if methods.get(one) != "ish"]
-    if hybridised and all(one.answer == "equivocal" for one in stained):
-        return hybridised
-    return latest

@@ -1,0 +1,153 @@
+"""HER2: several methods, one status."""
+
+from cds_service.model import Fact, FactDefinition, Reading
+from cds_service.patient.chart import Chart, Entry
+from cds_service.patient.evidence import Evidence
+from cds_service.patient.receptors import (
+    claimed,
+    diagnoses,
+    is_asked,
+    misnamed,
+    misplaced,
+    newest_of,
+    one_of,
+    other_test,
+    read_answer,
+    settled,
+    signals,
+)
+from cds_service.patient.results import Result, Span, results
+
+_SETTLED = ("positive", "negative")
+#: the ways of asking whose bare number is a score
+_SCORED = ("ihc", "overall", "text", "status")
+_RATIO_UNITS = ("", "ratio", "{ratio}")
+
+
+def her2(definition: FactDefinition, chart: Chart, facts: dict[str, Fact]) -> Fact:
+    """HER2 overall. An overall interpretation of a day outweighs the methods of that day; an equivocal
+    immunohistochemistry is settled by in-situ hybridisation of the same day or later; equivocal and low stay unknown.
+    """
+    evidence = Evidence(definition)
+    methods: dict[Reading, str] = {}
+    copies = _copies(definition, chart)
+    for entry, asked, element in chart.asking(definition.id):
+        if not is_asked(entry, asked, element, chart, evidence):
+            continue
+        found = claimed(definition, entry, asked, element, chart) or signals(definition, entry, asked, element, chart)
+        answer, method = _her2_answer(found, asked.sense.meaning, copies.get(entry.date), chart, definition)
+        if asked.sense.meaning == "ish-copies":
+            evidence.ignore(entry, "copies per nucleus settle nothing without the ratio")
+        elif other_test(definition, asked, element, chart):
+            misplaced(evidence, entry, element, answer, definition, chart)
+        elif _said_low(entry, chart):
+            evidence.read(entry, "low", f"{asked.how}: said to be low")
+        elif _other_finding(found, chart):
+            evidence.read(entry, "unclear", f"{asked.how}: a change of the gene's sequence")
+            evidence.doubt(entry, "speaks of a mutation, which is neither amplification nor overexpression")
+        elif asked.sense.meaning != "panel" or found:
+            before = len(evidence.readings)
+            read_answer(evidence, entry, asked, element, found, answer)
+            methods |= dict.fromkeys(evidence.readings[before:], method)
+    misnamed(definition, chart, evidence)
+    diagnoses(definition, chart, evidence)
+    return settled(evidence, chart, lambda readings: _weigh(readings, methods))
+
+
+def _said_low(entry: Entry, chart: Chart) -> bool:
+    """Low is neither positive nor negative (reading principle 6), whatever score stands beside it."""
+    text, spoken = entry.whole_text, chart.recogniser.spoken
+    return bool(spoken("low_expression", text)) or any(one.sense.meaning == "low" for one in spoken("says:her2", text))
+
+
+def _other_finding(found: list[Result], chart: Chart) -> bool:
+    return any(chart.recogniser.spoken("gene_change", one.text) for one in found if one.text)
+
+
+def _copies(definition: FactDefinition, chart: Chart) -> dict[str, Span]:
+    """HER2 copies per nucleus by date."""
+    found = {}
+    for entry, asked, element in chart.asking(definition.id):
+        if asked.sense.meaning == "ish-copies" and not entry.unreadable and not entry.no_evidence:
+            for one in results(element, chart.recogniser):
+                if one.quantity is not None:
+                    found[entry.date] = one.quantity
+    return found
+
+
+def _her2_answer(
+    found: list[Result], asked_by: str, copies: Span | None, chart: Chart, definition: FactDefinition
+) -> tuple[str, str]:
+    """The answer of one result and the method it stands for: the overall interpretation, a stain or hybridisation."""
+    method = {"text": "overall", "status": "overall", "panel": "ish", "ish-ratio": "ish"}.get(asked_by, asked_by)
+    said = {_word_of(one, method, chart) for one in found} - {""}
+    limits = {name: float(limit) for name, limit in definition.more["thresholds"].items()}
+    by_score = {answer for one in found for answer in _by_scores(one, asked_by, definition.more["scores"])}
+    if "positive" in by_score and any(
+        not share.exceeds(limits["score-share-over"]) for one in found for share in one.percents
+    ):
+        by_score.add("unclear")
+    by_ratio = {_by_ratio(one, asked_by, copies, limits) for one in found} - {""}
+    if by_score == {"equivocal"} and len(said | by_ratio) == 1 and (said | by_ratio) <= set(_SETTLED):
+        by_other = by_ratio or any(chart.recogniser.spoken("hybridised", one.text) for one in found if one.text)
+        return (one_of(said | by_ratio) if by_other or asked_by == "overall" else "unclear"), "overall"
+    method = "ihc" if by_score and not by_ratio else "ish" if by_ratio and not by_score else method
+    return one_of(said | by_score | by_ratio), method
+
+
+def _word_of(found: Result, method: str, chart: Chart) -> str:
+    """The word of a result; a plus sign alone is positive, but not where it may be the score of a stain."""
+    if found.word == "unknown" or (
+        found.word == "positive" and not found.scores and chart.recogniser.spoken("hedged", found.text)
+    ):
+        return "unclear"
+    if found.pluses == 1:
+        return "unclear" if method == "ihc" or found.word == "negative" else "positive"
+    return "" if found.word == "none" else found.word
+
+
+def _by_scores(found: Result, asked_by: str, scores: dict[str, list[str]]) -> set[str]:
+    """What scores of immunohistochemistry mean; a whole number without unit is a score where one is asked for."""
+    listed = set(found.scores)
+    if found.pluses > 1:
+        listed.add(str(found.pluses))
+    if not found.text and asked_by in _SCORED and found.number is not None and not found.unit:
+        listed.add(f"{found.number:g}")
+    by_score = {score: answer for answer, known in scores.items() for score in known}
+    return {by_score.get(score, "unclear") for score in listed}
+
+
+def _by_ratio(found: Result, asked_by: str, copies: Span | None, thresholds: dict[str, float]) -> str:
+    """A ratio of HER2 to chromosome 17, with the copies per nucleus of the same text or day where they are on record:
+    both high is positive, both low negative, one of each equivocal. A ratio alone counts only well above or below.
+    """
+    ratio = found.ratio
+    if asked_by == "ish-ratio" and found.quantity is not None and ratio is None:
+        if found.unit not in _RATIO_UNITS:
+            return "unclear"
+        ratio = found.quantity
+    copies = found.copies or copies
+    if ratio is None:
+        return ""
+    if copies is None:
+        high, low = ratio.exceeds(thresholds["ratio-alone-over"]), ratio.stays_below(thresholds["ratio-alone-under"])
+        return "positive" if high else "negative" if low else "equivocal"
+    limits = ((ratio, thresholds["ish-ratio"]), (copies, thresholds["ish-copies"]))
+    if all(one.reaches(limit) for one, limit in limits):
+        return "positive"
+    return "negative" if all(one.stays_below(limit) for one, limit in limits) else "equivocal"
+
+
+def _weigh(readings: list[Reading], methods: dict[Reading, str]) -> list[Reading]:
+    """The readings that count: see `her2`. An overall answer that all methods of the day contradict settles nothing."""
+    latest = newest_of(readings)
+    overall = [one for one in latest if methods.get(one, "overall") == "overall" and one.answer != "equivocal"]
+    others = [one for one in latest if one not in overall and one.answer in _SETTLED]
+    if overall:
+        agreed = not others or any(one.answer in {two.answer for two in overall} for one in others)
+        return overall if agreed else [*overall, *others]
+    hybridised = [one for one in latest if methods.get(one) == "ish" and one.answer in _SETTLED]
+    stained = [one for one in latest if methods.get(one) != "ish"]
+    if hybridised and all(one.answer == "equivocal" for one in stained):
+        return hybridised
+    return latest
