@@ -610,6 +610,30 @@ def test_the_newest_migration_is_the_schema_of_this_version():
     assert revisions()[0] == REVISION
 
 
+def test_whoever_comes_first_to_a_new_sqlite_file_makes_nobody_fail(tmp_path):
+    """Two may want to switch the same new file to its write-ahead log at one moment; rare, so it is tried often."""
+    failed = []
+
+    def use(store):
+        try:
+            store.upgrade()
+        except Unavailable as error:
+            failed.append(error)
+        finally:
+            store.close()
+
+    for turn in range(30):
+        threads = [
+            threading.Thread(target=use, args=(Store(f"sqlite:///{tmp_path}/{turn}/store.db"),)) for _ in range(6)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    assert failed == []
+
+
 def test_many_processes_upgrade_at_once_and_one_does_it(url):
     stores = [Store(url) for _ in range(6)]
     failed = []

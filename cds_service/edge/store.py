@@ -8,6 +8,7 @@ import hashlib
 import json
 import logging
 import os
+import sqlite3
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -266,8 +267,7 @@ def _sqlite(url: URL, patience: float) -> Engine:
 
     @event.listens_for(engine, "connect")
     def connected(raw: Any, _: Any) -> None:
-        if raw.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-            raw.execute("PRAGMA journal_mode = WAL")
+        _log_ahead(raw, patience)
         raw.execute("PRAGMA synchronous = FULL")
 
     @event.listens_for(engine, "begin")
@@ -277,6 +277,22 @@ def _sqlite(url: URL, patience: float) -> Engine:
         connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
     return engine
+
+
+def _log_ahead(raw: Any, patience: float) -> None:
+    """Switch a new database to its write-ahead log. Of several who come to it at the same moment one does so and the
+    others try again: SQLite does not wait for this lock by itself.
+    """
+    until = time.monotonic() + patience
+    while True:
+        try:
+            if raw.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+                raw.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.01)
 
 
 def _private_file(path: Path) -> None:
