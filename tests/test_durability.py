@@ -50,7 +50,17 @@ class Service:
         self.port = free_port()
         workers = ["-k", "gthread", "--threads", "4", "--workers", "2", "--bind", f"127.0.0.1:{self.port}"]
         self.master = subprocess.Popen(
-            [sys.executable, "-m", "gunicorn", *workers, "--log-level", "critical", "cds_service.edge.wsgi:app"],
+            [
+                sys.executable,
+                "-m",
+                "gunicorn",
+                *workers,
+                "--graceful-timeout",
+                "5",
+                "--log-level",
+                "critical",
+                "cds_service.edge.wsgi:app",
+            ],
             env={**os.environ, "CDS_DATABASE": url, "CDS_OPEN": "true"},
             cwd=ROOT,
             stderr=subprocess.DEVNULL,
@@ -85,7 +95,7 @@ class Service:
     def stop(self):
         if self.master.poll() is None:
             self.master.terminate()
-            self.master.wait(20)
+            self.master.wait(60)
 
 
 @contextmanager

@@ -21,6 +21,8 @@ from tokens import EC, ISSUER, PUBLIC_URL
 ROOT = Path(__file__).resolve().parent.parent
 BODY = json.dumps(patient_view("p1", {"patient": None, "conditions": None})).encode()
 WORKERS = ["--preload", "--workers", "2", "--worker-class", "gthread", "--threads", "4", "--no-control-socket"]
+#: a worker that is told to stop while it starts may miss it: gunicorn then ends it after this time, 30 s by itself
+WORKERS += ["--graceful-timeout", "5"]
 
 
 @pytest.fixture
@@ -45,7 +47,7 @@ def serving(environment, folder):
             yield port
         finally:
             server.terminate()
-            server.wait(timeout=20)
+            server.wait(timeout=60)
 
 
 def _wait(port, server):

@@ -68,7 +68,8 @@ class Tls:
         arguments = ["--keyfile", files["key"], "--certfile", files["chain"], "--ca-certs", files["ca"]]
         self.process = subprocess.Popen(
             [sys.executable, "-m", "gunicorn", "-k", "gthread", "--threads", "2", "-b", f"127.0.0.1:{self.port}",
-             *arguments, "--cert-reqs", "2", "--log-level", "critical", "cds_service.edge.wsgi:app"],
+             *arguments, "--cert-reqs", "2", "--graceful-timeout", "5", "--log-level", "critical",
+             "cds_service.edge.wsgi:app"],
             env={**os.environ, **production, "CDS_PUBLIC_URL": self.url},
             cwd=ROOT,
             stderr=subprocess.DEVNULL,
@@ -107,7 +108,7 @@ def tls(tmp_path_factory, callers):
         yield one
     finally:
         one.process.terminate()
-        one.process.wait(20)
+        one.process.wait(60)
 
 
 def test_ch_001_190_production_speaks_json_over_tls(tls):
