@@ -162,8 +162,10 @@ class _Writer:
             **elements,
         )
 
-    def order(self, code: str, text: str, months: float, status: str, reason: str) -> Resource:
-        """An order of a medicine."""
+    def order(
+        self, code: str, text: str, months: float, status: str, reason: str, because: Resource | None = None
+    ) -> Resource:
+        """An order of a medicine, in words why, and where the reason is on record."""
         day = self.visit(months)
         return self.resource(
             "MedicationRequest",
@@ -175,6 +177,7 @@ class _Writer:
             authoredOn=day,
             requester=self._seen_by,
             reasonCode=[{"text": reason}],
+            **({"reasonReference": [{"reference": f"Condition/{because['id']}"}]} if because else {}),
         )
 
     def story(self) -> Iterable[Resource]:
@@ -208,6 +211,8 @@ class _Writer:
                 "laboratory",
                 13,
                 _coding(LOINC, code, name),
+                focus=[{"reference": f"Condition/{primary['id']}"}],
+                specimen={"reference": f"Specimen/{self._chance.getrandbits(60):015x}"},
                 valueCodeableConcept={"coding": [said]},
             )
             if receptor != self._chart.without:
@@ -219,9 +224,9 @@ class _Writer:
             _coding(SNOMED, "161712005", "Menopause, function (observable entity)"),
             valueCodeableConcept={"coding": [_coding(SNOMED, "76498008", "Postmenopausal state")]},
         )
-        yield self.order("10324", "tamoxifen 20 MG Oral Tablet", 90, "completed", "Breast cancer, adjuvant")
-        yield self.order("72965", "letrozole 2.5 MG Oral Tablet", 12, "active", "Metastatic breast cancer")
-        yield self.order("77655", "zoledronic acid 4 MG Injection", 12, "active", "Bone metastases")
+        yield self.order("10324", "tamoxifen 20 MG Oral Tablet", 90, "completed", "Breast cancer, adjuvant", primary)
+        yield self.order("72965", "letrozole 2.5 MG Oral Tablet", 12, "active", "Metastatic breast cancer", spread)
+        yield self.order("77655", "zoledronic acid 4 MG Injection", 12, "active", "Bone metastases", spread)
 
     def more(self) -> Iterable[Resource]:
         """What every chart holds besides, without end: the kinds in turn, from the newest to the oldest."""
