@@ -1,5 +1,6 @@
 """Is a server right about the patient? Only then it is measured: a wrong answer may be had at any speed."""
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -14,7 +15,7 @@ Ask = Callable[[Chart], Answer]
 Reads = Callable[[Answer], dict[str, str | None]]
 
 
-def check(name: str, ask: Ask, reads: Reads, numbers: Iterable[int], size: int = 42) -> None:
+def right_about_receptors(name: str, ask: Ask, reads: Reads, numbers: Iterable[int], size: int) -> None:
     """Right about the receptors of each patient, and of the same chart without the result of ER, in turns."""
     for number in numbers:
         for without in ("", "ER"):
@@ -22,26 +23,27 @@ def check(name: str, ask: Ask, reads: Reads, numbers: Iterable[int], size: int =
             expected = {**RECEPTORS, **({without: None} if without else {})}
             if found != expected:
                 told = f"without a result of {without}" if without else "as it is"
-                raise Failure(f"{name} is wrong: the chart {told} has {expected}, it answered {found}")
+                raise Failure(f"{name} is wrong about the patient: the chart {told} says {expected}, it says {found}")
 
 
-def check_options(name: str, ask: Ask, numbers: Iterable[int], size: int = 42) -> None:
-    """Options for the patient, others without the result of ER, none once the metastasis is refuted."""
+def right_about(option: str, name: str, ask: Ask, numbers: Iterable[int], size: int) -> None:
+    """The option is supported, needs data without the result of ER, and there are no cards without metastasis."""
+    expected = ["supported", "needs-data", None]
     for number in numbers:
-        whole, without, refuted = (
-            statuses(ask(Chart(number, size, **changed))) for changed in ({}, {"without": "ER"}, {"refuted": True})
-        )
-        if whole.get("letrozole") != "supported" or without.get("letrozole") != "needs-data" or refuted:
+        charts = [Chart(number, size, **changed) for changed in ({}, {"without": "ER"}, {"refuted": True})]
+        answers = [ask(chart) for chart in charts]
+        found = [statuses(answer).get(option) for answer in answers]
+        if found != expected or answers[-1]["cards"]:
             raise Failure(
-                f"{name} is wrong about letrozole: {whole.get('letrozole')} for the patient, "
-                f"{without.get('letrozole')} without a result of ER, {len(refuted)} options without metastasis"
+                f"{name} is wrong about the patient: {option} has to be {expected[0]}, without a result of ER "
+                f"{expected[1]} and without metastasis on no card; it was {found}"
             )
 
 
-def check_echo(name: str, ask: Ask, numbers: Iterable[int]) -> None:
-    """The floor has read each call: its cards name the call and the patient, and of another patient another."""
-    named = [{card["selectionBehavior"] for card in ask(Chart(number))["cards"]} for number in numbers]
-    if any(len(one) != 1 for one in named) or len({next(iter(one)) for one in named}) != len(named):
+def echoes(name: str, ask: Ask, numbers: Iterable[int], size: int) -> None:
+    """The floor has read each call: its cards name the patient of that call."""
+    named = [{card["selectionBehavior"] for card in ask(Chart(number, size))["cards"]} for number in numbers]
+    if any(len(one) != 1 for one in named) or len(set.union(*named)) != len(named):
         raise Failure(f"{name} is wrong: its cards do not name the patient of the call")
 
 
@@ -50,3 +52,10 @@ def our_receptors(answer: Answer) -> dict[str, str | None]:
     said = facts(answer)
     values = {name: said.get(name.lower(), {}).get("value", "not told") for name in RECEPTORS}
     return {name: None if value == "unknown" else value for name, value in values.items()}
+
+
+def a_peers_receptors(answer: Answer) -> dict[str, str | None]:
+    """What the summary of a peer's one card says of the receptors."""
+    summaries = [card["summary"] for card in answer["cards"]]
+    told = dict(re.findall(r"(\w+) (positive|negative|missing)", " ".join(summaries)))
+    return {name: None if told.get(name) == "missing" else told.get(name, "not told") for name in RECEPTORS}
