@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tokens
 from calls import Chart, feedback, order_select, patient_view
-from controls import Answer, a_peers_receptors, echoes, our_receptors, right_about, right_about_receptors
+from controls import Answer, Check, a_peers_receptors, echoes, our_receptors, right_about, right_about_receptors
 from databases import database
 from load import whole_request
 from peers import Peer, peers
@@ -115,11 +116,11 @@ def _floor(server: Server, size: int) -> Case:
 def _views(server: Server, size: int, kinds: Iterable[str], with_token: bool = False) -> Iterator[Case]:
     """patient-view for charts of a size: the same patient or every time another."""
 
-    def control() -> None:
-        checked = (partial(right_about, "letrozole"), partial(_right_receptors, our_receptors))
-        for check in checked:
-            _control(check, server, URL, patient_view, size, with_token)()
+    def check(*asked: Any) -> None:
+        right_about_receptors(our_receptors, *asked)
+        right_about("letrozole", *asked)
 
+    control = _control(check, server, URL, patient_view, size, with_token)
     kind = "es384" if with_token else ""
     for name, same in ((kind or "cold", False), (f"{kind}-warm" if kind else "warm", True)):
         if name in kinds:
@@ -170,18 +171,16 @@ def _peer(peer: Peer) -> Case:
     def request(number: int) -> bytes:
         return whole_request(peer.path, patient_view(Chart(number)))
 
-    check = partial(_right_receptors, a_peers_receptors)
+    check = partial(right_about_receptors, a_peers_receptors)
     control = _control(check, peer.server, peer.path, patient_view, USUAL)
     return Case(peer.server.name, peer.server, request, True, f"floor {USUAL}", control)
 
 
-def _right_receptors(reads, name, ask, of_whom, size) -> None:  # type: ignore[no-untyped-def]
-    right_about_receptors(name, ask, reads, of_whom, size)
-
-
-def _control(  # type: ignore[no-untyped-def]
-    check, server: Server, path: str, body: Callable[[Chart], bytes], size: int, with_token: bool = False
+def _control(
+    check: Check, server: Server, path: str, body: Callable[[Chart], bytes], size: int, with_token: bool = False
 ) -> Callable[[], None]:
+    """The check of a server, with other patients each time."""
+
     def control() -> None:
         def ask(chart: Chart) -> Answer:
             return _answer(server, path, body(chart), _token() if with_token else "")

@@ -11,11 +11,13 @@ from support import facts, statuses
 Answer = dict[str, Any]
 #: asks the server about a chart
 Ask = Callable[[Chart], Answer]
+#: raises Failure where a server is wrong: its name, how to ask it, the numbers of patients, the size of their charts
+Check = Callable[[str, Ask, Iterable[int], int], None]
 #: what an answer says of the receptors: as in RECEPTORS
 Reads = Callable[[Answer], dict[str, str | None]]
 
 
-def right_about_receptors(name: str, ask: Ask, reads: Reads, numbers: Iterable[int], size: int) -> None:
+def right_about_receptors(reads: Reads, name: str, ask: Ask, numbers: Iterable[int], size: int) -> None:
     """Right about the receptors of each patient, and of the same chart without the result of ER, in turns."""
     for number in numbers:
         for without in ("", "ER"):

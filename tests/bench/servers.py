@@ -54,7 +54,7 @@ class Server:
         last, end = -1.0, time.monotonic() + PATIENCE
         while (spent := self.cpu()) != last and time.monotonic() < end:
             last = spent
-            time.sleep(0.15)
+            time.sleep(0.1)
         return spent
 
     def said(self) -> str:
