@@ -93,7 +93,7 @@ class _Writer:
         self._seen_by = {"reference": f"Practitioner/{self._chance.getrandbits(40):010x}"}
 
     def day(self, months: float) -> str:
-        """A day so many months before the last visit, give or take two weeks."""
+        """A day so many months, and up to two weeks, before the last visit."""
         days = int(months * 30.4) + self._chance.randrange(14)
         return (self._last_visit - timedelta(days=days)).isoformat()
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from servers import Failure, Server, running
 
 _FILES = Path(__file__).resolve().parent / "peers"
-VERSIONS = {"healthchain": "0.16.1", "ms-cql-sdk": "0.7.1", "cql-execution": "3.3.2", "cql-exec-fhir": "2.2.0"}
+_VERSIONS = {"healthchain": "0.16.1", "ms-cql-sdk": "0.7.1", "cql-execution": "3.3.2", "cql-exec-fhir": "2.2.0"}
 _PATH = "/cds-services/receptors"
 
 
@@ -24,6 +24,12 @@ class Peer:
 
     server: Server
     path: str
+
+
+def versions() -> dict[str, str]:
+    """What the peers are."""
+    node = subprocess.run(["node", "--version"], capture_output=True, text=True, check=False).stdout.strip()
+    return {**_VERSIONS, "node": node}
 
 
 def peers(folder: Path, logs: Path, stack: ExitStack) -> Iterator[Peer]:
@@ -42,14 +48,14 @@ def peers(folder: Path, logs: Path, stack: ExitStack) -> Iterator[Peer]:
 
 
 def _healthchain(folder: Path) -> list[str]:
-    python = _environment(folder / "healthchain", f"healthchain=={VERSIONS['healthchain']}")
+    python = _environment(folder / "healthchain", f"healthchain=={_VERSIONS['healthchain']}")
     server = [str(python), "-m", "uvicorn", "--host", "127.0.0.1", "--port", "{port}", "--log-level", "warning"]
     return [*server, "--app-dir", str(_FILES), "healthchain_app:app"]
 
 
 def _ms_cql(folder: Path) -> list[str]:
     same = [f"{name}=={version(name)}" for name in ("flask", "gunicorn")]
-    python = _environment(folder / "ms-cql", f"ms-cql-sdk=={VERSIONS['ms-cql-sdk']}", *same)
+    python = _environment(folder / "ms-cql", f"ms-cql-sdk=={_VERSIONS['ms-cql-sdk']}", *same)
     server = [str(python), "-m", "gunicorn", "--worker-class", "gthread", "--threads", "4", "--log-level", "warning"]
     return [*server, "--chdir", str(_FILES), "--bind", "127.0.0.1:{port}", "ms_cql_app:app"]
 
@@ -58,7 +64,7 @@ def _node(folder: Path) -> tuple[Path, Path]:
     """The compiled library and the folder of modules."""
     home = folder / "node"
     home.mkdir(parents=True, exist_ok=True)
-    packages = [f"{name}@{VERSIONS[name]}" for name in ("cql-execution", "cql-exec-fhir")]
+    packages = [f"{name}@{_VERSIONS[name]}" for name in ("cql-execution", "cql-exec-fhir")]
     elm = home / "receptors.json"
     if not elm.exists():
         _run("npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(home), *packages)

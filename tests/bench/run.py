@@ -46,7 +46,7 @@ from bars import bars
 from calls import Chart, patient_view
 from cases import KINDS, USUAL, Case, Wanted, cases, numbers, without_postgresql
 from load import Slice, apply, check_wrk
-from peers import VERSIONS
+from peers import versions
 from servers import Failure
 
 Row = dict[str, Any]
@@ -135,7 +135,7 @@ def about(chosen: argparse.Namespace) -> Row:
         "cores": os.cpu_count(),
         "machine": platform.machine(),
         "load_before": os.getloadavg(),
-        "versions": {name: version(name) for name in packages} | (VERSIONS if chosen.peers is not None else {}),
+        "versions": {name: version(name) for name in packages} | (versions() if chosen.peers is not None else {}),
         "rounds": chosen.rounds,
         "seconds": chosen.seconds,
         "workers": chosen.workers,
