@@ -35,6 +35,7 @@ The map, in reading order. A module imports only modules above it; a test keeps 
     patient.record           one patient's resources out of a prefetch
     patient.project          is it FHIR R4, as far as it is read (fhir.resources)
     patient.recognise        codes and words to senses
+    patient.content          what a resource says, apart from whose and when: read once
     patient.chart            the record, indexed once
     patient.evidence         readings of one fact, and settling them
     patient.sides            which breast a resource speaks of

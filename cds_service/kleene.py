@@ -28,20 +28,31 @@ class Truth(Enum):
 
 
 TRUE, FALSE, UNKNOWN = Truth.TRUE, Truth.FALSE, Truth.UNKNOWN
+_NEGATED = {TRUE: FALSE, FALSE: TRUE, UNKNOWN: UNKNOWN}
 
 
 def all_of(truths: Iterable[Truth]) -> Truth:
     """Conjunction: one false decides, else one unknown leaves it open; nothing at all is true."""
-    seen = set(truths)
-    return FALSE if FALSE in seen else UNKNOWN if UNKNOWN in seen else TRUE
+    found = TRUE
+    for truth in truths:
+        if truth is FALSE:
+            return FALSE
+        if truth is UNKNOWN:
+            found = UNKNOWN
+    return found
 
 
 def any_of(truths: Iterable[Truth]) -> Truth:
     """Disjunction: one true decides, else one unknown leaves it open; nothing at all is false."""
-    seen = set(truths)
-    return TRUE if TRUE in seen else UNKNOWN if UNKNOWN in seen else FALSE
+    found = FALSE
+    for truth in truths:
+        if truth is TRUE:
+            return TRUE
+        if truth is UNKNOWN:
+            found = UNKNOWN
+    return found
 
 
 def negation(truth: Truth) -> Truth:
     """Negation: unknown stays unknown."""
-    return {TRUE: FALSE, FALSE: TRUE, UNKNOWN: UNKNOWN}[truth]
+    return _NEGATED[truth]

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from cds_service.kleene import FALSE, UNKNOWN, Truth
 
@@ -246,8 +247,7 @@ class FactDefinition:
 # FACTS: what a record says
 
 
-@dataclass(frozen=True)
-class Reading:
+class Reading(NamedTuple):
     """How one resource answered a question: what was recognised, by which code or words."""
 
     reference: str
@@ -256,21 +256,19 @@ class Reading:
     date: str = ""
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """The truth of one answer, with the resources it was read from."""
 
     truth: Truth
     references: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Fact:
+class Fact(NamedTuple):
     """A named answer with the references it was read from. What is not among `answers` is `default`."""
 
     name: str
     value: str
-    answers: Mapping[str, Answer] = field(default_factory=dict)
+    answers: Mapping[str, Answer] = MappingProxyType({})
     default: Truth = UNKNOWN
     references: tuple[str, ...] = ()
     note: str = ""
@@ -303,13 +301,18 @@ class Status(Enum):
     NEEDS_DATA = "needs-data"
     NOT_SUPPORTED = "not-supported"
 
+    __hash__ = object.__hash__  # by identity, as of a Truth
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Verdict:
-    """The status of an option, and why: truth of each statement, deciding atoms, and the facts still missing."""
+    """The status of an option, and why: truth of each statement, deciding atoms, and the facts still missing. `truths`
+    are those it was judged by. A verdict is remembered, and so is what is made of it: it equals itself only.
+    """
 
     option: str
     status: Status
     statements: tuple[tuple[Statement, Truth], ...]
     because: tuple[Atom, ...]
     missing: tuple[str, ...]
+    truths: Mapping[Atom | Open, Truth]

@@ -463,6 +463,9 @@ def test_the_law_is_tried_on_every_status(status: Status) -> None:
 # THE ADVISER
 
 
+ADVISER = Adviser(KNOWLEDGE)
+
+
 def verdicts(truths: Truths) -> tuple[Verdict, ...]:
     return Adviser(KNOWLEDGE).advise(tuple(truths[question] for question in KNOWLEDGE.questions)).verdicts
 
@@ -471,4 +474,23 @@ def test_the_adviser_judges_every_option_in_the_order_of_the_knowledge() -> None
     unknown = {question: TRUE if isinstance(question, Open) else UNKNOWN for question in KNOWLEDGE.questions}
     found = verdicts(unknown)
     assert [verdict.option for verdict in found] == list(KNOWLEDGE.options)
-    assert list(found) == [judge(one, unknown) for one in KNOWLEDGE.options.values()]
+    assert [said(verdict) for verdict in found] == [said(judge(one, unknown)) for one in KNOWLEDGE.options.values()]
+
+
+def said(verdict: Verdict) -> tuple[object, ...]:
+    """All of a verdict but the truths it was judged by."""
+    return verdict.option, verdict.status, verdict.statements, verdict.because, verdict.missing
+
+
+@given(
+    st.lists(
+        st.sampled_from([TRUE, FALSE, UNKNOWN]), min_size=len(KNOWLEDGE.questions), max_size=len(KNOWLEDGE.questions)
+    )
+)
+def test_what_is_remembered_of_an_option_is_what_all_answers_say_of_it(answers: list[Truth]) -> None:
+    """A verdict depends on the questions of its own option only, and notices and gate on theirs."""
+    truths = dict(zip(KNOWLEDGE.questions, answers, strict=True))
+    advice = ADVISER.advise(tuple(answers))
+    assert [said(one) for one in advice.verdicts] == [said(judge(one, truths)) for one in KNOWLEDGE.options.values()]
+    assert (advice.gate, advice.over) == (truth(KNOWLEDGE.gate, truths), truth(KNOWLEDGE.gate_inactive, truths))
+    assert list(advice.notices) == [says for when, says in KNOWLEDGE.notices if truth(when, truths) is TRUE]

@@ -259,7 +259,7 @@ def test_every_summary_fits_whatever_the_statuses():
         advice = DrugAdvice(KNOWLEDGE.drugs[drug], (), (), (), (), ())
         for split in itertools.combinations_with_replacement(Status, max(len(named) - 1, 0)):
             items = [
-                Item(option.label, Verdict(option.id, status, (), (), tuple(KNOWLEDGE.facts)), option)
+                Item(option.label, Verdict(option.id, status, (), (), tuple(KNOWLEDGE.facts), {}), option)
                 for option, status in zip(named, (Status.NEEDS_DATA, *split), strict=True)
             ]
             assert len(drug_summary(advice, items, empty, KNOWLEDGE)) <= SUMMARY_LIMIT

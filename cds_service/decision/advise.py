@@ -12,44 +12,75 @@ of `removed_by` (a recorded failure, unfit for chemotherapy) makes the option no
 missing is settled: no further fact changes its status.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
+from operator import itemgetter
 from typing import TypeVar
 
 from cds_service.decision.evaluate import Truths, deciding, missing, truth
 from cds_service.kleene import FALSE, TRUE, UNKNOWN, Truth, all_of, any_of
+from cds_service.knowledge.conditions import questions
 from cds_service.knowledge.knowledge import Knowledge
 from cds_service.model import All, Atom, Condition, Option, Position, Statement, Status, Verdict
 
 Statements = tuple[tuple[Statement, Truth], ...]
 
 _T = TypeVar("_T")
+#: for how many truths of its own questions each option's verdict is remembered
+_REMEMBERED = 128
 
 
 @dataclass(frozen=True)
 class Advice:
-    """What the knowledge says for some truths: may options be listed (`gate`), is the disease over, the verdicts."""
+    """What the knowledge says for some truths: may options be listed (`gate`), is the disease over, the verdicts, and
+    the notices that hold.
+    """
 
     gate: Truth
     over: Truth
     verdicts: tuple[Verdict, ...]
+    notices: tuple[str, ...]
 
 
 class Adviser:
-    """Judges all options at once. Equal truths give equal advice, so the latest is kept; no patient is in it."""
+    """Judges all options at once: each anew only for truths of its own questions that are new. No patient is in what is
+    remembered.
+    """
 
-    def __init__(self, knowledge: Knowledge, remembered: int = 2048):
-        self._knowledge = knowledge
+    def __init__(self, knowledge: Knowledge, remembered: int = 1024):
+        self._places = {question: place for place, question in enumerate(knowledge.questions)}
+        self._gate = self._compiled([knowledge.gate], partial(truth, knowledge.gate))
+        self._over = self._compiled([knowledge.gate_inactive], partial(truth, knowledge.gate_inactive))
+        self._judges = [
+            self._compiled([option.requires, option.removed_by, *(one.when for one in option.statements)],
+                           partial(judge, option))
+            for option in knowledge.options.values()
+        ]  # fmt: skip
+        self._notices = [(self._compiled([when], partial(truth, when)), says) for when, says in knowledge.notices]
         self.advise = lru_cache(maxsize=remembered)(self._advise)
+
+    def _compiled(
+        self, conditions: Iterable[Condition], decide: Callable[[Truths], _T]
+    ) -> Callable[[tuple[Truth, ...]], _T]:
+        """What is decided by these conditions, from the answers to all questions of the knowledge."""
+        asked = tuple(dict.fromkeys(one for condition in conditions for one in questions(condition)))
+        places = [self._places[question] for question in asked]
+        pick = itemgetter(*places) if len(places) > 1 else lambda answers: tuple(answers[place] for place in places)
+
+        @lru_cache(maxsize=_REMEMBERED)
+        def decided(*truths: Truth) -> _T:
+            return decide(dict(zip(asked, truths, strict=True)))
+
+        return lambda answers: decided(*pick(answers))
 
     def _advise(self, answers: tuple[Truth, ...]) -> Advice:
         """The advice for answers to the knowledge's questions, in their order; verdicts in the order of the options."""
-        truths = dict(zip(self._knowledge.questions, answers, strict=True))
         return Advice(
-            truth(self._knowledge.gate, truths),
-            truth(self._knowledge.gate_inactive, truths),
-            tuple(judge(option, truths) for option in self._knowledge.options.values()),
+            self._gate(answers),
+            self._over(answers),
+            tuple(judged(answers) for judged in self._judges),
+            tuple(says for holds, says in self._notices if holds(answers) is TRUE),
         )
 
 
@@ -64,16 +95,16 @@ def judge(option: Option, truths: Truths) -> Verdict:
     opposed = any_of(value for _, value in against)
 
     if removed is TRUE:
-        return _closed(option, statements, deciding(option.removed_by, truths))
+        return _closed(option, statements, deciding(option.removed_by, truths), truths)
     if support is FALSE:
         blockers = deciding(option.requires, truths) if required is FALSE else ()
         failing = (atom for when, _ in supports for atom in deciding(when, truths) if truth(when, truths) is FALSE)
-        return _closed(option, statements, (*blockers, *failing))
+        return _closed(option, statements, (*blockers, *failing), truths)
     if support is UNKNOWN:
         open_ = [when for when, value in supports if value is UNKNOWN]
         lacking = _unique(fact for when in [*open_, option.requires] for fact in missing(when, truths))
         held = _unique(atom for when in open_ for atom in _held(when, truths))
-        return Verdict(option.id, Status.NEEDS_DATA, statements, held, lacking)
+        return Verdict(option.id, Status.NEEDS_DATA, statements, held, lacking, truths)
     deciders = [when for when, value in supports if value is TRUE]
     if opposed is TRUE:
         deciders += [when for when, value in against if value is TRUE]
@@ -84,11 +115,12 @@ def judge(option: Option, truths: Truths) -> Verdict:
         statements,
         _unique(atom for when in deciders for atom in deciding(when, truths)),
         _unique(fact for when in unsettled + deciders for fact in missing(when, truths)),
+        truths,
     )
 
 
-def _closed(option: Option, statements: Statements, because: Iterable[Atom]) -> Verdict:
-    return Verdict(option.id, Status.NOT_SUPPORTED, statements, _unique(because), ())
+def _closed(option: Option, statements: Statements, because: Iterable[Atom], truths: Truths) -> Verdict:
+    return Verdict(option.id, Status.NOT_SUPPORTED, statements, _unique(because), (), truths)
 
 
 def _held(condition: Condition, truths: Truths) -> Iterator[Atom]:

@@ -21,14 +21,16 @@ class History(NamedTuple):
 def history(facts: Mapping[str, Fact]) -> History:
     """The history that facts tell."""
     medicines, failures = facts["prior-medications"], facts["progressed-on"]
-    given = frozenset(name for name, one in medicines.answers.items() if one.truth is TRUE)
-    failed = frozenset(name for name, one in failures.answers.items() if one.truth is TRUE)
-    return History(given, failed, frozenset(name for name in given if failures.answer(name).truth is UNKNOWN))
+    given = frozenset([name for name, one in medicines.answers.items() if one.truth is TRUE])
+    failed = frozenset([name for name, one in failures.answers.items() if one.truth is TRUE])
+    return History(given, failed, frozenset([name for name in given if failures.answer(name).truth is UNKNOWN]))
 
 
 def marks(option: Option, knowledge: Knowledge, told: History) -> tuple[str, ...]:
     """Short words for a card, in the order of the option's parts; none where nothing was ever given."""
     found: list[str] = []
+    if not told.given and not told.failed:
+        return ()
     for part in option.parts:
         if part in knowledge.drugs:
             found += _of_drug(part, knowledge, told)
@@ -38,16 +40,17 @@ def marks(option: Option, knowledge: Knowledge, told: History) -> tuple[str, ...
 
 
 def _of_drug(drug: str, knowledge: Knowledge, told: History) -> list[str]:
-    label = knowledge.spoken(drug)
     if f"{drug} now" in told.given:
-        return [f"{label} is current"]
+        return [f"{knowledge.spoken(drug)} is current"]
     found = []
     if drug in told.given:
         unclear = drug in told.unclear
-        found.append(f"{label} used before{', reason for stopping not on record' if unclear else ''}")
+        found.append(f"{knowledge.spoken(drug)} used before{', reason for stopping not on record' if unclear else ''}")
     narrow = knowledge.drugs[drug].classes[0]
-    siblings = knowledge.members[narrow] - {drug} if narrow in knowledge.narrow_classes else ()
+    siblings = knowledge.members[narrow] & (told.given | told.failed) if narrow in knowledge.narrow_classes else ()
     for other in sorted(siblings):
+        if other == drug:
+            continue
         if other in told.failed:
             found.append(f"same class as {knowledge.spoken(other)}, which failed")
         elif f"{other} now" in told.given:
@@ -58,5 +61,5 @@ def _of_drug(drug: str, knowledge: Knowledge, told: History) -> list[str]:
 def _of_class(name: str, knowledge: Knowledge, told: History) -> list[str]:
     if name not in knowledge.narrow_classes:
         return []
-    failed = [drug for drug in sorted(knowledge.members[name]) if drug in told.failed]
+    failed = sorted(knowledge.members[name] & told.failed)
     return [f"{knowledge.spoken(drug)} failed: another of its class" for drug in failed]

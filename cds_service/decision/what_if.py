@@ -1,7 +1,7 @@
 """What another answer of a fact would change: an assumed fact in place of the one on record, and verdicts compared."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from cds_service.kleene import FALSE, TRUE, any_of
 from cds_service.knowledge.knowledge import Knowledge
@@ -55,12 +55,12 @@ def _turned(definition: FactDefinition, fact: Fact, choice: str) -> Fact:
     """One of several answers turned round, and the groups that hold it judged anew."""
     there = fact.answer(choice).truth is TRUE
     answers = {**fact.answers, choice: Answer(FALSE if there else TRUE)}
-    turned = replace(fact, answers=answers, note=_NOTE)
+    turned = fact._replace(answers=answers, note=_NOTE)
     for group, members in definition.more.get("site_groups", {}).items():
         if choice in members:
             answers[group] = Answer(any_of(turned.answer(member).truth for member in members))
     named = [answer for answer in definition.answers if turned.answer(answer).truth is TRUE]
-    return replace(turned, value=", ".join(named) or ("none" if fact.default is FALSE else NOT_ON_RECORD))
+    return turned._replace(value=", ".join(named) or ("none" if fact.default is FALSE else NOT_ON_RECORD))
 
 
 def changes(

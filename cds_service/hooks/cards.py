@@ -7,7 +7,7 @@ from typing import Any
 
 from cds_service.decision.advise import Adviser
 from cds_service.decision.marks import History, history, marks
-from cds_service.hooks.listing import EXTENSION, card_id, imprint
+from cds_service.hooks.listing import EXTENSION, card_id, fingerprint, imprint
 from cds_service.hooks.markdown import Item, Said, detail, summary
 from cds_service.hooks.request import HookCall
 from cds_service.kleene import TRUE, UNKNOWN, Truth
@@ -16,6 +16,13 @@ from cds_service.model import CardPlan, Fact, Position, Status, Verdict
 
 #: left out of the line on what was read, beside the gate's facts: HR follows from ER and PR, lines from the medicines
 _UNSHOWN = {"hr", "lines"}
+#: how much is remembered: texts of cards (some five kilobytes each), options as they stand in them, marks
+_TEXTS, _ENTRIES, _LABELS = 1024, 4096, 512
+#: a fact that decided, and the answers of it that did
+Decider = tuple[str, ...]
+#: an option of the extension without the resources of a patient, and what decided it
+Entry = tuple[dict[str, Any], tuple[Decider, ...]]
+Reasons = dict[Decider, dict[str, Any]]
 
 
 class Writer:
@@ -24,9 +31,15 @@ class Writer:
     def __init__(self, knowledge: Knowledge, adviser: Adviser):
         self._knowledge = knowledge
         self._adviser = adviser
-        self._text = lru_cache(maxsize=2048)(self._written)
-        self._labels = lru_cache(maxsize=2048)(self._labelled)
+        self._text = lru_cache(maxsize=_TEXTS)(self._written)
+        self._labels = lru_cache(maxsize=_LABELS)(self._labelled)
+        self._links = lru_cache(maxsize=_TEXTS)(self._linked)
+        self._fingerprint = lru_cache(maxsize=_TEXTS)(fingerprint)
+        self._entry = lru_cache(maxsize=_ENTRIES)(self._fixed)
         self._plans = {plan.id: plan for plan in knowledge.cards}
+        self._own = {
+            plan.id: {option.id for section in plan.sections for option in section.options} for plan in knowledge.cards
+        }
         self.fixed = {"version": knowledge.version, "digest": knowledge.digest}
         self._codings = {option.id: self.coding(option.drugs) for option in knowledge.options.values()}
         self._override = [
@@ -40,6 +53,7 @@ class Writer:
         values = tuple((name, _value(fact), _spoken(fact), bool(fact.references)) for name, fact in facts.items())
         labels = self._labels(history(facts))
         written: list[dict[str, Any]] = []
+        because: Reasons = {}
         for plan in self._knowledge.cards:
             head, body, listed, mark = self._text(plan.id, answers, values, labels, not written)
             if not listed:
@@ -47,7 +61,7 @@ class Writer:
             if created and not written:
                 body = f"Counted as if on record: {created} condition{'s' * (created > 1)} being created.\n\n{body}"
             card = self.card(call, plan, head, body, mark)
-            extension = {"knowledge": self.fixed, "options": [_option(*one, facts) for one in listed]}
+            extension = {"knowledge": self.fixed, "options": [_option(*one, facts, because) for one in listed]}
             if not written:
                 extension["facts"] = self.facts(facts)
             card["extension"] = {EXTENSION: extension}
@@ -85,22 +99,26 @@ class Writer:
 
         `mark` is the imprint of what it lists.
         """
-        links = [
-            {"label": f"{source.publisher}: {source.title}", "url": source.url, "type": "absolute"}
-            for source in self._knowledge.sources.values()
-            if source.url and source.url in body
-        ]
         card: dict[str, Any] = {
-            "uuid": card_id(mark, f"{call.instance}\0{plan.id}\0{head}\0{body}"),
+            "uuid": card_id(mark, f"{call.instance}\0{plan.id}\0{self._fingerprint(head, body)}"),
             "summary": head,
             "indicator": "info",
             "detail": body,
             "source": {"label": self._knowledge.title},
             "overrideReasons": self._override,
         }
+        links = self._links(body)
         if links:
             card["links"] = links
         return card
+
+    def _linked(self, body: str) -> list[dict[str, str]]:
+        """The sources that a text links to."""
+        return [
+            {"label": f"{source.publisher}: {source.title}", "url": source.url, "type": "absolute"}
+            for source in self._knowledge.sources.values()
+            if source.url and source.url in body
+        ]
 
     def _labelled(self, told: History) -> tuple[tuple[str, str], ...]:
         """The options that carry a mark of the patient's history, with their labels."""
@@ -114,24 +132,23 @@ class Writer:
         values: tuple[tuple[str, str, str, bool], ...],
         labels: tuple[tuple[str, str], ...],
         first: bool,
-    ) -> tuple[str, str, list[tuple[dict[str, Any], dict[str, list[str]]]], str]:
+    ) -> tuple[str, str, list[Entry], str]:
         """Summary and detail of a card, its options as far as they are the same for every patient with these answers,
         each with the answers of facts that decided it, and the imprint of them; nothing where it lists none."""
         plan, marked = self._plans[card], dict(labels)
-        own = {option.id for section in plan.sections for option in section.options}
-        verdicts = self._adviser.advise(answers).verdicts
-        listed = tuple(one for one in verdicts if one.option in own and one.status is not Status.NOT_SUPPORTED)
+        own = self._own[card]
+        advice = self._adviser.advise(answers)
+        listed = tuple(one for one in advice.verdicts if one.option in own and one.status is not Status.NOT_SUPPORTED)
         if not listed:
             return "", "", [], ""
-        known = dict(zip(self._knowledge.questions, answers, strict=True))
         by_name = {name: value for name, value, _, _ in values}
         notes = {name: note for name, _, note, _ in values}
         said = Said(by_name, notes, frozenset(name for name, _, _, read in values if read))
         items = [self._item(one, marked) for one in listed]
         read = read_line(said, self._knowledge) if first else ""
         counts = Counter(one.status for one in listed)
-        body = detail(plan, items, known, self._knowledge, said, read)
-        entries = [(self._fixed_part(one), _deciders(one)) for one in listed]
+        body = detail(plan, items, advice.notices, self._knowledge, said, read)
+        entries = [self._entry(one) for one in listed]
         mark = imprint(self._knowledge.digest, ((one.option, one.status.value) for one in listed))
         return summary(plan, by_name, counts), body, entries, mark
 
@@ -141,7 +158,7 @@ class Writer:
 
     def entry(self, verdict: Verdict, facts: Mapping[str, Fact]) -> dict[str, Any]:
         """An option as the extension of a card holds it."""
-        return _option(self._fixed_part(verdict), _deciders(verdict), facts)
+        return _option(*self._entry(verdict), facts, {})
 
     def coding(self, drugs: Iterable[str]) -> list[dict[str, str]]:
         """The RxNorm ingredient of each drug that has one."""
@@ -151,15 +168,17 @@ class Writer:
             for code in self._knowledge.drugs[drug].rxnorm[:1]
         ]
 
-    def _fixed_part(self, verdict: Verdict) -> dict[str, Any]:
+    def _fixed(self, verdict: Verdict) -> Entry:
+        """An option as far as it is the same for every patient, and the answers of facts that decided it."""
         coding = self._codings[verdict.option]
-        return {
+        fixed = {
             "option": verdict.option,
             "status": verdict.status.value,
             **({"coding": coding} if coding else {}),
             "citations": _citations(verdict),
             "missing": list(verdict.missing),
         }
+        return fixed, _deciders(verdict)
 
     def facts(self, facts: Mapping[str, Fact]) -> list[dict[str, Any]]:
         """Every fact that the rules ask for, known or not, save those of the gate."""
@@ -170,25 +189,26 @@ class Writer:
         ]
 
 
-def _deciders(verdict: Verdict) -> dict[str, list[str]]:
+def _deciders(verdict: Verdict) -> tuple[Decider, ...]:
     """The facts that decided a verdict, with the answers that did."""
     found: dict[str, list[str]] = {}
     for atom in verdict.because:
         found.setdefault(atom.fact, []).append(atom.answer)
-    return found
+    return tuple((fact, *answers) for fact, answers in found.items())
 
 
-def _option(fixed: dict[str, Any], deciders: Mapping[str, list[str]], facts: Mapping[str, Fact]) -> dict[str, Any]:
-    """An option of the extension, with the resources of this patient."""
-    because = []
-    for name, answers in deciders.items():
-        fact = facts[name]
-        if len(answers) == 1:
-            references: Iterable[str] = fact.answer(answers[0]).references
-        else:
-            references = sorted({one for answer in answers for one in fact.answer(answer).references})
-        because.append(_because(fact, references))
-    return {**fixed, "because": because}
+def _option(
+    fixed: dict[str, Any], deciders: Iterable[Decider], facts: Mapping[str, Fact], known: Reasons
+) -> dict[str, Any]:
+    """An option of the extension, with the resources of this patient. Options often rest on the same: `known` holds
+    what was written of the patient so far.
+    """
+    for decider in deciders:
+        if decider not in known:
+            fact = facts[decider[0]]
+            references = {one for answer in decider[1:] for one in fact.answer(answer).references}
+            known[decider] = _because(fact, sorted(references))
+    return {**fixed, "because": [known[decider] for decider in deciders]}
 
 
 def _because(fact: Fact, references: Iterable[str]) -> dict[str, Any]:

@@ -26,11 +26,14 @@ LIMIT = 10
 
 @dataclass(frozen=True)
 class Case:
-    """One patient, as far as a card needs to know: the facts, the truths they give, the verdict on every option."""
+    """One patient, as far as a card needs to know: the facts, the truths they give, the verdict on every option, the
+    notices that hold.
+    """
 
     facts: Mapping[str, Fact]
     truths: Truths
     verdicts: Mapping[str, Verdict]
+    notices: tuple[str, ...]
 
 
 def shown(orders: Iterable[Order], knowledge: Knowledge) -> tuple[str, ...]:
@@ -63,7 +66,8 @@ class DrugWriter:
 
     def _case(self, facts: Mapping[str, Fact], answers: tuple[Truth, ...]) -> Case:
         truths = dict(zip(self._knowledge.questions, answers, strict=True))
-        return Case(facts, truths, {one.option: one for one in self._adviser.advise(answers).verdicts})
+        advice = self._adviser.advise(answers)
+        return Case(facts, truths, {one.option: one for one in advice.verdicts}, advice.notices)
 
     def _card(self, call: HookCall, advice: DrugAdvice, orders: tuple[Order, ...], case: Case) -> dict[str, Any]:
         drug, knowledge = advice.drug.id, self._knowledge
@@ -86,7 +90,7 @@ class DrugWriter:
         reviewed = knowledge.effects_reviewed and all(section.reviewed for section in sections)
         blocks = drug_detail(advice, case.truths, knowledge)
         blocks += [read_line(say(case.facts), knowledge)] if advice.first else []
-        blocks += [sources_line(_sources(advice), knowledge), notice(reviewed, knowledge, case.truths)]
+        blocks += [sources_line(_sources(advice), knowledge), notice(reviewed, knowledge, case.notices)]
         return "\n\n".join(blocks)
 
     def _advice(self, drug: str, shared: Mapping[str, tuple[Option, ...]], case: Case) -> DrugAdvice:

@@ -126,7 +126,7 @@ def drug_detail(advice: DrugAdvice, truths: Truths, knowledge: Knowledge) -> lis
     if effects:
         blocks.append("**Monitoring and side effects**\n" + "\n".join(effects))
     listed = [item for item in advice.items if item in own or item.verdict.status is not Status.NOT_SUPPORTED]
-    noted = remarks(listed, truths, knowledge)
+    noted = remarks(listed, knowledge)
     return [*blocks, "**Remarks**\n" + "\n".join(noted)] if noted else blocks
 
 
@@ -269,4 +269,4 @@ def _effects(advice: DrugAdvice, knowledge: Knowledge) -> Iterator[str]:
 
 def _cited(effects: Iterable[Effect], knowledge: Knowledge) -> str:
     rows = list(effects)
-    return f"{knowledge.sources[rows[0].source].short} {passages(one.passage for one in rows)}"
+    return f"{knowledge.sources[rows[0].source].short} {passages(tuple(one.passage for one in rows))}"

@@ -46,6 +46,11 @@ def imprint(digest: str, options: Iterable[tuple[str, str]]) -> str:
     return hashlib.sha256(json.dumps([digest, *options]).encode()).hexdigest()[:15]
 
 
+def fingerprint(head: str, body: str) -> str:
+    """What tells the text of a card from any other."""
+    return hashlib.sha256(f"{head}\0{body}".encode()).hexdigest()
+
+
 def card_id(mark: str, content: str) -> str:
     """The UUID of version 8 for a card of this imprint; `content` is what makes the card differ from others."""
     rest = int.from_bytes(hashlib.sha256(content.encode()).digest()[:8], "big") >> 2 | 1 << 63

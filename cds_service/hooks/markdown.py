@@ -6,10 +6,10 @@ card's extension, never here.
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
-from cds_service.decision.evaluate import Truths, truth
 from cds_service.hooks.wording import opens, simplest, unknown_facts, why
-from cds_service.kleene import FALSE, TRUE
+from cds_service.kleene import FALSE, TRUE, Truth
 from cds_service.knowledge.knowledge import Knowledge
 from cds_service.model import CardPlan, Option, Position, Statement, Status, Verdict
 
@@ -17,6 +17,8 @@ SUMMARY_LIMIT = 139
 #: how a card says that a fact which removes options must hold nothing against this one
 NONE_OF = {"contraindications": "not contraindicated", "refusals": "not refused"}
 EVERYONE = "for everyone with stage IV breast cancer"
+#: for how many verdicts their words are remembered
+_REMEMBERED = 4096
 
 
 @dataclass(frozen=True)
@@ -66,80 +68,77 @@ def _profile(fact: str, value: str, named: int) -> str:
     return f"{fact} unknown" if value == "unknown" else value
 
 
-def detail(plan: CardPlan, items: Iterable[Item], truths: Truths, knowledge: Knowledge, said: Said, first: str) -> str:
-    """The card's Markdown. `first` is the line on what was read from the record."""
+def detail(
+    plan: CardPlan, items: Iterable[Item], notices: Iterable[str], knowledge: Knowledge, said: Said, first: str
+) -> str:
+    """The card's Markdown. `first` is the line on what was read from the record; `notices` are those that hold."""
     listed = [item for item in items if item.verdict.status is not Status.NOT_SUPPORTED]
     groups = {status: [item for item in listed if item.verdict.status is status] for status in Status}
     blocks = [first] if first else []
     if groups[Status.SUPPORTED]:
-        blocks.append("**Supported**\n" + "\n".join(_supported(groups[Status.SUPPORTED], truths, knowledge)))
+        blocks.append("**Supported**\n" + "\n".join(_supported(groups[Status.SUPPORTED], knowledge)))
     if groups[Status.DIFFERS]:
-        blocks.append("**Sources differ**\n" + "\n".join(_differing(groups[Status.DIFFERS], truths, knowledge)))
+        blocks.append("**Sources differ**\n" + "\n".join(_differing(groups[Status.DIFFERS], knowledge)))
     if groups[Status.NEEDS_DATA]:
-        lines = _open(groups[Status.NEEDS_DATA], truths, knowledge, said)
+        lines = _open(groups[Status.NEEDS_DATA], knowledge, said)
         blocks.append("**Depends on a missing fact**\n" + "\n".join(lines))
-    noted = remarks(listed, truths, knowledge)
+    noted = remarks(listed, knowledge)
     if noted:
         blocks.append("**Remarks**\n" + "\n".join(noted))
     cited_sources = {one.source for item in listed for one, value in item.verdict.statements if value is not FALSE}
     blocks.append(sources_line(cited_sources, knowledge))
-    blocks.append(notice(all(section.reviewed for section in plan.sections), knowledge, truths))
+    blocks.append(notice(all(section.reviewed for section in plan.sections), knowledge, notices))
     return "\n\n".join(blocks)
 
 
 # GROUPS
 
 
-def _supported(items: list[Item], truths: Truths, knowledge: Knowledge) -> list[str]:
+def _supported(items: list[Item], knowledge: Knowledge) -> list[str]:
     grouped: dict[tuple[str, str, tuple[str, ...]], list[Item]] = {}
     for item in items:
-        holding = that_hold(item, Position.SUPPORTS)
-        because = ", ".join(why(holding[0].when, truths)) or EVERYONE
-        key = (because, could_change(item, knowledge), tuple(sorted({one.source for one in holding})))
+        key = (because(item.verdict), could_change(item, knowledge), _by_sources(item))
         grouped.setdefault(key, []).append(item)
     lines = []
-    for (because, unsettled, _), members in grouped.items():
+    for (reason, unsettled, _), members in grouped.items():
         cited = citation([one for item in members for one in that_hold(item, Position.SUPPORTS)], knowledge)
-        lines.append(f"- {_labels(members)}: {because} ({cited}){unsettled}")
+        lines.append(f"- {_labels(members)}: {reason} ({cited}){unsettled}")
     return lines
 
 
-def _differing(items: list[Item], truths: Truths, knowledge: Knowledge) -> list[str]:
+def _by_sources(item: Item) -> tuple[str, ...]:
+    return tuple(sorted({one.source for one in that_hold(item, Position.SUPPORTS)}))
+
+
+def _differing(items: list[Item], knowledge: Knowledge) -> list[str]:
     """By what speaks against, then by what speaks for: an objection that many options share stands once."""
     grouped: dict[tuple[Statement, ...], dict[tuple[object, ...], list[Item]]] = {}
     for item in items:
-        holding, opposing = that_hold(item, Position.SUPPORTS), tuple(dict.fromkeys(that_hold(item, Position.AGAINST)))
-        key = (why(holding[0].when, truths), tuple(sorted({one.source for one in holding})))
-        grouped.setdefault(opposing, {}).setdefault(key, []).append(item)
+        opposing = tuple(dict.fromkeys(that_hold(item, Position.AGAINST)))
+        grouped.setdefault(opposing, {}).setdefault((because(item.verdict), _by_sources(item)), []).append(item)
     lines = []
     for opposing, groups in grouped.items():
-        against = [f"{one.note or ', '.join(why(one.when, truths))} ({citation([one], knowledge)})" for one in opposing]
-        for i, members in enumerate(groups.values()):
+        speaking = next(iter(groups.values()))[0]
+        for i, ((reason, _), members) in enumerate(groups.items()):
             holding = [one for item in members for one in that_hold(item, Position.SUPPORTS)]
-            reasons = ", ".join(why(that_hold(members[0], Position.SUPPORTS)[0].when, truths)) or EVERYONE
-            supporting = f"{reasons} ({citation(holding, knowledge)})"
+            supporting = f"{reason} ({citation(holding, knowledge)})"
             if len(groups) == 1:
                 lines += [f"- {_labels(members)}", f"  - for: {supporting}"]
             else:
                 lines += ["- For:"] if i == 0 else []
                 lines.append(f"  - {_labels(members)}: {supporting}")
-        lines += [f"  - {'against' if len(groups) == 1 else 'Against all of these'}: {one}" for one in against]
+        whom = "against" if len(groups) == 1 else "Against all of these"
+        lines += [f"  - {whom}: {objection(one, speaking.verdict, knowledge)}" for one in opposing]
     return lines
 
 
-def _open(items: list[Item], truths: Truths, knowledge: Knowledge, said: Said) -> list[str]:
+def _open(items: list[Item], knowledge: Knowledge, said: Said) -> list[str]:
     """By missing fact, then by what its answer would have to be."""
-    grouped: dict[tuple[str, ...], dict[str, list[tuple[Item, list[Statement]]]]] = {}
+    grouped: dict[tuple[str, ...], dict[str, list[Item]]] = {}
     for item in items:
-        candidates = may_hold(item)
-        statement = simplest(iter(candidates), truths)
-        lacking = [fact for fact in knowledge.facts if fact in set(unknown_facts(item.option.requires, truths))]
-        asked = {*unknown_facts(statement.when, truths), *lacking}
+        asked, needed = _lacking(item.verdict, knowledge)
         ordered = tuple(fact for fact in knowledge.facts if fact in asked)
-        needed = " and ".join(
-            part for part in (opens(statement.when, truths), *(NONE_OF[fact] for fact in lacking)) if part
-        )
-        grouped.setdefault(ordered, {}).setdefault(needed, []).append((item, candidates))
+        grouped.setdefault(ordered, {}).setdefault(needed, []).append(item)
     lines = []
     for facts, answers in sorted(grouped.items(), key=lambda row: (len(row[0]), row[0])):
         absent = [
@@ -153,8 +152,8 @@ def _open(items: list[Item], truths: Truths, knowledge: Knowledge, said: Said) -
         notes = "; ".join(dict.fromkeys(said.notes[fact] for fact in facts if said.notes[fact]))
         lines.append(f"- {', '.join(parts)}{f' ({notes})' if notes else ''}")
         for needed, members in answers.items():
-            cited = citation([one for _, open_ in members for one in open_], knowledge)
-            lines.append(f"  - if {needed}: {_labels([item for item, _ in members])} ({cited})")
+            cited = citation([one for item in members for one in may_hold(item)], knowledge)
+            lines.append(f"  - if {needed}: {_labels(members)} ({cited})")
     return lines
 
 
@@ -166,7 +165,7 @@ def could_change(item: Item, knowledge: Knowledge) -> str:
     return f"; could change with: {names}"
 
 
-def remarks(items: list[Item], truths: Truths, knowledge: Knowledge) -> list[str]:
+def remarks(items: list[Item], knowledge: Knowledge) -> list[str]:
     """Notes of statements that hold, errata, and what is known to have changed since."""
     grouped: dict[str, list[str]] = {}
     for item in items:
@@ -186,6 +185,29 @@ def remarks(items: list[Item], truths: Truths, knowledge: Knowledge) -> list[str
 # PIECES
 
 
+@lru_cache(maxsize=_REMEMBERED)
+def because(verdict: Verdict) -> str:
+    """Why an option is listed, by the first of the statements that support it."""
+    first = next(one for one, value in verdict.statements if one.position is Position.SUPPORTS and value is TRUE)
+    return ", ".join(why(first.when, verdict.truths)) or EVERYONE
+
+
+def objection(statement: Statement, verdict: Verdict, knowledge: Knowledge) -> str:
+    """A statement that speaks against, in words, with its citation."""
+    return f"{statement.note or ', '.join(why(statement.when, verdict.truths))} ({citation([statement], knowledge)})"
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _lacking(verdict: Verdict, knowledge: Knowledge) -> tuple[frozenset[str], str]:
+    """The facts that keep an option open, and in words what they would have to be."""
+    nearest = simplest((one for one, value in verdict.statements if _may_hold(one, value)), verdict.truths)
+    removing = list(dict.fromkeys(unknown_facts(knowledge.options[verdict.option].requires, verdict.truths)))
+    needed = " and ".join(
+        part for part in (opens(nearest.when, verdict.truths), *(NONE_OF[fact] for fact in removing)) if part
+    )
+    return frozenset((*unknown_facts(nearest.when, verdict.truths), *removing)), needed
+
+
 def that_hold(item: Item, position: Position) -> list[Statement]:
     """The statements of a position that hold for this patient."""
     return [one for one, value in item.verdict.statements if one.position is position and value is TRUE]
@@ -193,7 +215,11 @@ def that_hold(item: Item, position: Position) -> list[Statement]:
 
 def may_hold(item: Item) -> list[Statement]:
     """The supporting statements of an open option: what is open itself, and what holds but for what may remove it."""
-    return [one for one, value in item.verdict.statements if one.position is Position.SUPPORTS and value is not FALSE]
+    return [one for one, value in item.verdict.statements if _may_hold(one, value)]
+
+
+def _may_hold(statement: Statement, value: Truth) -> bool:
+    return statement.position is Position.SUPPORTS and value is not FALSE
 
 
 def _labels(items: list[Item]) -> str:
@@ -206,8 +232,9 @@ def citation(statements: Iterable[Statement], knowledge: Knowledge) -> str:
     for one in statements:
         by_source.setdefault(one.source, {})[one.passage] = one.strength
     return "; ".join(
-        f"{knowledge.sources[source].short} {passages(found)}{_strength(found)}"
-        for source, found in sorted(by_source.items(), key=lambda row: list(knowledge.sources).index(row[0]))
+        f"{knowledge.sources[source].short} {passages(tuple(found))}{_strength(found)}"
+        for source in knowledge.sources
+        if (found := by_source.get(source))
     )
 
 
@@ -216,7 +243,8 @@ def _strength(found: Mapping[str, str]) -> str:
     return f" “{' / '.join(words)}”" if words else ""
 
 
-def passages(listed: Iterable[str]) -> str:
+@lru_cache(maxsize=_REMEMBERED)
+def passages(listed: tuple[str, ...]) -> str:
     """Passages as a reader finds them: L31-L36, L38."""
     numbers = sorted({int(passage[1:]) for passage in listed})
     runs: list[list[int]] = []
@@ -238,10 +266,9 @@ def sources_line(cited: Collection[str], knowledge: Knowledge) -> str:
     return "Sources: " + "; ".join(rows)
 
 
-def notice(reviewed: bool, knowledge: Knowledge, truths: Truths) -> str:
+def notice(reviewed: bool, knowledge: Knowledge, notices: Iterable[str]) -> str:
     """The line at the end: what the card is not, how old its sources are, whether anybody has reviewed it."""
     years = sorted(source.dated[:4] for source in knowledge.sources.values() if source.dated[:4].isdigit())
-    notices = [says for when, says in knowledge.notices if truth(when, truths) is TRUE]
     review = "" if reviewed else " Not reviewed by a clinician."
     return f"_{' '.join([knowledge.notice, f'Sources of {years[0]} to {years[-1]}.', *notices])}{review}_"
 

@@ -84,6 +84,18 @@ def atoms(condition: Condition) -> Iterator[Atom]:
                 yield from atoms(member)
 
 
+def questions(condition: Condition) -> Iterator[Atom | Open]:
+    """Everything that decides a condition, in the order written, repeats included."""
+    match condition:
+        case Atom() | Open():
+            yield condition
+        case Not(member):
+            yield from questions(member)
+        case All(members) | Any_(members):
+            for member in members:
+                yield from questions(member)
+
+
 def facts_read(condition: Condition) -> Iterator[str]:
     """Every fact that a condition asks, repeats included."""
     match condition:

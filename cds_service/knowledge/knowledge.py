@@ -1,6 +1,6 @@
 """The knowledge: sources, drugs, facts, sections and the rules of reading, compiled and checked against each other."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -22,9 +22,9 @@ from cds_service.model import (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Knowledge:
-    """Everything the service knows of medicine, frozen."""
+    """Everything the service knows of medicine, frozen. It equals itself only."""
 
     version: str
     title: str
@@ -88,13 +88,18 @@ class Knowledge:
     @cached_property
     def facts_asked(self) -> tuple[str, ...]:
         """The facts that the gate and the statements read, and those they build on, in the order of knowledge.yaml."""
-        read, open_ = set(), list(self._facts_read())
+        read = self.with_what_they_build_on(self._facts_read())
+        return tuple(fact for fact in self.facts if fact in read)
+
+    def with_what_they_build_on(self, facts: Iterable[str]) -> frozenset[str]:
+        """These facts and those that they build on, at any remove."""
+        read, open_ = set(), list(facts)
         while open_:
             fact = open_.pop()
             if fact not in read:
                 read.add(fact)
                 open_ += self.facts[fact].builds_on
-        return tuple(fact for fact in self.facts if fact in read)
+        return frozenset(read)
 
     def _facts_read(self) -> Iterator[str]:
         yield from facts_read(self.gate)

@@ -1,6 +1,5 @@
 """Blood calcium as the laboratory flags it or its reference range says; the sources name no limits."""
 
-from dataclasses import replace
 from typing import Any
 
 from cds_service.model import Fact, FactDefinition, Reading
@@ -67,7 +66,7 @@ def _correct(evidence: Evidence, methods: dict[Reading, str], low_albumin: set[s
             evidence.set_aside.append((one.reference, f"{one.answer}; a corrected or ionized result of the day counts"))
         elif total and one.date in low_albumin and one.answer in ("low", "normal"):
             evidence.doubts[one.reference] = f"says {one.answer} but is not corrected for the low albumin of the day"
-            readings.append(replace(one, answer="unclear"))
+            readings.append(one._replace(answer="unclear"))
         else:
             readings.append(one)
     evidence.readings = readings

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from cds_service.model import Fact, FactDefinition, Reading
-from cds_service.patient.chart import Chart, Entry
+from cds_service.patient.chart import Chart, Entry, by_content
+from cds_service.patient.content import Content
 from cds_service.patient.elements import objects, one_or_more, word
 from cds_service.patient.evidence import Evidence, references_of
 from cds_service.patient.recognise import Recognised, dotted, phrases_of, plain_codes, text_of, thoughts
@@ -94,58 +95,61 @@ def _of_an_encounter(entry: Entry) -> bool:
 
 def _may_be_the_same(one: Entry, other: Entry) -> bool:
     """Whether two Conditions may be one tumour: a code in common, or no system in which they could differ."""
-    codes = [{(coding.get("system"), coding.get("code")) for coding in _codings(entry)} for entry in (one, other)]
+    codes = [
+        {(coding.get("system"), coding.get("code")) for coding in _codings(entry.content)} for entry in (one, other)
+    ]
     systems = [{system for system, _ in listed} for listed in codes]
     return bool(codes[0] & codes[1]) or not systems[0] & systems[1]
 
 
-def _codings(entry: Entry) -> list[dict[str, Any]]:
-    concept = entry.raw.get("code")
+def _codings(content: Content) -> list[dict[str, Any]]:
+    concept = content.raw.get("code")
     return objects(concept.get("coding")) if isinstance(concept, dict) else []
 
 
 # WHAT ONE CONDITION SAYS
 
 
-def signal_of(entry: Entry, chart: Chart) -> Signal | None:
+@by_content
+def signal_of(content: Content, chart: Chart) -> Signal | None:
     """What a Condition says of breast cancer; None where it speaks of something else."""
-    said = [one for one in entry.codes if one.sense.subject == _FACT]
+    said = [one for one in content.codes if one.sense.subject == _FACT]
     malignant = [one for one in said if one.sense.role == "says" and one.sense.meaning.startswith("malignant")]
-    against = _code_of_something_else(entry, chart)
-    tumour = malignant[0].how if malignant else _by_morphology(entry, chart)
+    against = _code_of_something_else(content, chart)
+    tumour = malignant[0].how if malignant else _by_morphology(content, chart)
     if tumour and against:
         return Signal("unclear", f"one of its codes says breast cancer and another something else ({against})")
     if tumour:
-        return _coded(entry, tumour, chart)
-    if _of_unstated_behaviour(entry, said, chart) and not against:
-        return _by_stage(entry, chart)
-    worded = _in_words(entry, chart)
+        return _coded(content, tumour, chart)
+    if _of_unstated_behaviour(content, said, chart) and not against:
+        return _by_stage(content, chart)
+    worded = _in_words(content, chart)
     if worded and against:
         return Signal("unclear", f"its words say breast cancer and its code something else ({against})")
     return Signal("malignant", worded) if worded else None
 
 
-def _of_unstated_behaviour(entry: Entry, said: list[Recognised], chart: Chart) -> bool:
+def _of_unstated_behaviour(content: Content, said: list[Recognised], chart: Chart) -> bool:
     """A tumour of the breast that may be malignant or not, by a code, or by words and nothing else."""
     if any((one.sense.role, one.sense.meaning) == ("says", "tumour") for one in said):
-        phrases = phrases_of(entry.raw.get("code"))
+        phrases = phrases_of(content.raw.get("code"))
         return not any(_other_in_words(phrase, chart) or chart.recogniser.denies(phrase) for phrase in phrases)
-    spoken = chart.recogniser.spoken("tumour", entry.text)
-    return bool(spoken) and chart.recogniser.only(entry.text, "tumour", "cancer-filler")
+    spoken = chart.recogniser.spoken("tumour", content.text)
+    return bool(spoken) and chart.recogniser.only(content.text, "tumour", "cancer-filler")
 
 
-def _by_stage(entry: Entry, chart: Chart) -> Signal:
+def _by_stage(content: Content, chart: Chart) -> Signal:
     """A tumour of the breast: malignant where the Condition itself codes it as stage IV; else unclear."""
-    for row in objects(one_or_more(entry.raw.get("stage"))):
+    for row in objects(one_or_more(content.raw.get("stage"))):
         for one in chart.recogniser.codes(row.get("summary")):
             if (one.sense.subject, one.sense.meaning) == ("stage", "stage-4"):
                 return Signal("malignant", f"a tumour of the breast with {one.how}")
     return Signal("unclear", "a tumour of the breast is on record, and not whether it is malignant")
 
 
-def _coded(entry: Entry, how: str, chart: Chart) -> Signal:
+def _coded(content: Content, how: str, chart: Chart) -> Signal:
     """A code of breast cancer, unless words beside it name something else and no breast cancer."""
-    for words in phrases_of(entry.raw.get("code")):
+    for words in phrases_of(content.raw.get("code")):
         other = _other_in_words(words, chart)
         if other:
             return Signal("unclear", f"its code says breast cancer and its words something else ({other})")
@@ -186,9 +190,9 @@ def _invasive_beside_in_situ(text: str, chart: Chart) -> bool:
     return found <= in_situ and bool(chart.recogniser.spoken("invasive", text))
 
 
-def _in_words(entry: Entry, chart: Chart) -> str:
+def _in_words(content: Content, chart: Chart) -> str:
     """How the words of a Condition say breast cancer; '' where they do not. Any word that takes it back counts."""
-    text = entry.text
+    text = content.text
     if chart.recogniser.spoken("says:breast-cancer", text) and not _invasive_beside_in_situ(text, chart):
         return ""
     spoken = chart.recogniser.spoken("diagnosis", text)
@@ -196,7 +200,7 @@ def _in_words(entry: Entry, chart: Chart) -> str:
         return spoken[0].how
     if chart.recogniser.spoken("other_primary", text):
         return ""
-    return _cancer_of_the_breast(text, chart) or _cancer_with_body_site(entry, chart)
+    return _cancer_of_the_breast(text, chart) or _cancer_with_body_site(content, chart)
 
 
 def _cancer_of_the_breast(text: str, chart: Chart) -> str:
@@ -204,19 +208,19 @@ def _cancer_of_the_breast(text: str, chart: Chart) -> str:
     return paired("carcinoma", "between", "breast", text) or paired("breast", "between", "carcinoma", text)
 
 
-def _cancer_with_body_site(entry: Entry, chart: Chart) -> str:
+def _cancer_with_body_site(content: Content, chart: Chart) -> str:
     """A cancer of no named organ, by code or words, whose body site is the breast."""
-    if not _is_in_the_breast(entry, chart):
+    if not _is_in_the_breast(content, chart):
         return ""
-    generic = [one.how for one in entry.codes if (one.sense.subject, one.sense.meaning) == (_FACT, "cancer")]
-    if not generic and not entry.codes and "secondary" not in entry.text:
-        generic = [one.how for one in chart.recogniser.spoken("carcinoma", entry.text)]
+    generic = [one.how for one in content.codes if (one.sense.subject, one.sense.meaning) == (_FACT, "cancer")]
+    if not generic and not content.codes and "secondary" not in content.text:
+        generic = [one.how for one in chart.recogniser.spoken("carcinoma", content.text)]
     return f"a cancer whose body site is the breast ({generic[0]})" if generic else ""
 
 
-def _is_in_the_breast(entry: Entry, chart: Chart) -> bool:
+def _is_in_the_breast(content: Content, chart: Chart) -> bool:
     """Whether the body sites name the breast and nothing that is not of it: a side, a quadrant, nodes beside it."""
-    sites = one_or_more(entry.raw.get("bodySite"))
+    sites = one_or_more(content.raw.get("bodySite"))
     others = [site for site in sites if not _is_breast(site, chart)]
     return len(others) < len(sites) and all(_is_beside_the_breast(text_of(site), chart) for site in others)
 
@@ -237,12 +241,12 @@ def _is_breast(site: Any, chart: Chart) -> bool:
 # ICD-O, BY RULE
 
 
-def _by_morphology(entry: Entry, chart: Chart) -> str:
+def _by_morphology(content: Content, chart: Chart) -> str:
     """An invasive carcinoma by its ICD-O morphology, in the breast by topography or body site; '' otherwise."""
-    found = _icd_o(entry.raw.get("code"), chart)
+    found = _icd_o(content.raw.get("code"), chart)
     if "carcinoma" not in found:
         return ""
-    if "topography" in found or _is_in_the_breast(entry, chart):
+    if "topography" in found or _is_in_the_breast(content, chart):
         return "an invasive carcinoma by its ICD-O morphology, in the breast"
     return ""
 
@@ -266,9 +270,9 @@ def _icd_o(concept: Any, chart: Chart) -> set[str]:
 # OTHER THAN BREAST CANCER
 
 
-def _code_of_something_else(entry: Entry, chart: Chart) -> str:
+def _code_of_something_else(content: Content, chart: Chart) -> str:
     """In our words, what a code of the Condition says that is not breast cancer; '' where none does."""
-    for one in entry.codes:
+    for one in content.codes:
         if one.sense.subject != _FACT:
             continue
         if one.sense.role == "says" and one.sense.meaning in ("in-situ", "history"):
@@ -276,11 +280,11 @@ def _code_of_something_else(entry: Entry, chart: Chart) -> str:
         if one.sense.role == "ignored":
             return one.sense.why
     about = chart.knowledge.facts[_FACT].more["about_breast_cancer"]
-    return next((f"ICD-10 {code[:3]}" for code in _icd_10(entry) if code[:3] not in about), "")
+    return next((f"ICD-10 {code[:3]}" for code in _icd_10(content) if code[:3] not in about), "")
 
 
-def _icd_10(entry: Entry) -> Iterator[str]:
-    for coding in _codings(entry):
+def _icd_10(content: Content) -> Iterator[str]:
+    for coding in _codings(content):
         code, system = word(coding.get("code")), word(coding.get("system"))
         if "icd-10" in system and "pcs" not in system and code:
             yield dotted(code.strip())
@@ -296,18 +300,22 @@ def other_cancers(chart: Chart) -> list[Entry]:
 
 
 def _is_other_cancer(entry: Entry, chart: Chart) -> bool:
-    if entry.reference in chart.shelf["breast"] or entry.no_evidence:
-        return False
-    known = [one for one in entry.codes if (one.sense.role, one.sense.meaning) != ("says", "cancer")]
+    return entry.reference not in chart.shelf["breast"] and not entry.no_evidence and _says_another(entry, chart)
+
+
+@by_content
+def _says_another(content: Content, chart: Chart) -> bool:
+    """Whether what is no breast cancer says a cancer that is not a metastasis."""
+    known = [one for one in content.codes if (one.sense.role, one.sense.meaning) != ("says", "cancer")]
     none = chart.knowledge.facts[_FACT].more["no_other_cancer"]
-    if any(code[:1] == "C" and code[:3] not in none for code in _icd_10(entry)):
+    if any(code[:1] == "C" and code[:3] not in none for code in _icd_10(content)):
         return True
-    spoken, text = chart.recogniser.spoken, entry.text
+    spoken, text = chart.recogniser.spoken, content.text
     if known or spoken("says:symptoms", text) or spoken("says:breast-cancer", text):
         return False
     if spoken("other_primary", text):
         return True
     if spoken("secondary", text) or spoken("mention", text) or spoken("aside", text) or not spoken("cancer", text):
         return False
-    names_no_organ = not entry.raw.get("bodySite") and chart.recogniser.only(text, "cancer", "cancer-filler")
+    names_no_organ = not content.raw.get("bodySite") and chart.recogniser.only(text, "cancer", "cancer-filler")
     return not names_no_organ

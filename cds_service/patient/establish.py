@@ -1,11 +1,14 @@
 """From a record to facts: one function for each kind of fact, in the order in which they build on each other."""
 
 from collections.abc import Callable, Iterable, Mapping
+from operator import itemgetter
 from types import MappingProxyType
 
+from cds_service.decision.evaluate import truth
 from cds_service.decision.what_if import assume
 from cds_service.errors import KnowledgeError, Problem
 from cds_service.kleene import FALSE, TRUE, UNKNOWN, Truth
+from cds_service.knowledge.conditions import atoms
 from cds_service.knowledge.knowledge import Knowledge
 from cds_service.model import Atom, Fact, FactDefinition, Open
 from cds_service.patient import (
@@ -24,6 +27,7 @@ from cds_service.patient import (
     stage,
 )
 from cds_service.patient.chart import Chart, chart
+from cds_service.patient.content import Contents
 from cds_service.patient.in_hand import Held, Order, orders
 from cds_service.patient.recognise import Recogniser
 from cds_service.patient.record import Record
@@ -65,48 +69,78 @@ class Reader:
 
     def __init__(self, knowledge: Knowledge):
         self._knowledge = knowledge
-        self._lens = Chart(Record(""), Recogniser(knowledge.lexicon), knowledge)
+        recogniser = Recogniser(knowledge.lexicon)
+        self._lens = Chart(Record(""), recogniser, knowledge, Contents(recogniser))
         unknown = [fact for fact in knowledge.facts.values() if fact.kind not in KINDS]
         if unknown:
             raise KnowledgeError(
                 [Problem(f"cards/facts/{fact.id}.yaml:/kind", repr(fact.kind), " or ".join(KINDS)) for fact in unknown]
             )
-        self._order = [
+        order = [
             (definition, read)
             for kind, read in KINDS.items()
             for definition in knowledge.facts.values()
             if definition.kind == kind
         ]
-        self._asked = [question.fact for question in knowledge.questions]
-        self._places = {(one.fact, one.answer): n for n, one in enumerate(knowledge.questions) if isinstance(one, Atom)}
+        first = knowledge.with_what_they_build_on(knowledge.gate_facts)
+        self._of_the_gate = [one for one in order if one[0].id in first]
+        self._of_options = [one for one in order if one[0].id not in first]
+        self._unread = dict.fromkeys(knowledge.facts, UNKNOWN)
+        self._defaults = itemgetter(*(question.fact for question in knowledge.questions))
+        self._places: dict[str, dict[str, int]] = {name: {} for name in knowledge.facts}
+        for n, one in enumerate(knowledge.questions):
+            if isinstance(one, Atom):
+                self._places[one.fact][one.answer] = n
         self._open = [(n, one.fact) for n, one in enumerate(knowledge.questions) if isinstance(one, Open)]
 
     def orders(self, in_hand: Iterable[Held], beside: Iterable[Held], record: Record) -> tuple[Order, ...]:
         """Which drugs the orders in hand name; the record only lends its Medications."""
-        return orders(in_hand, beside, Chart(record, self._lens.recogniser, self._knowledge, lens=self._lens))
+        lens = self._lens
+        return orders(in_hand, beside, Chart(record, lens.recogniser, self._knowledge, lens.contents, lens=lens))
 
     def establish(self, record: Record, assumed: Mapping[str, str] = NOTHING) -> dict[str, Fact]:
         """Every fact of the knowledge, by its id, in the order of the knowledge. What is `assumed` of a fact stands in
         place of what is on record, also for the facts that build on it.
         """
+        facts: dict[str, Fact] = {}
+        self._read((*self._of_the_gate, *self._of_options), chart(record, self._lens), facts, assumed)
+        return {name: facts[name] for name in self._knowledge.facts}
+
+    def establish_as_needed(self, record: Record) -> dict[str, Fact]:
+        """The facts that an answer needs: those of the gate and, where it is open, all the others."""
         opened = chart(record, self._lens)
         facts: dict[str, Fact] = {}
-        for definition, read in self._order:
+        self._read(self._of_the_gate, opened, facts)
+        if not self._is_open(facts):
+            return facts
+        self._read(self._of_options, opened, facts)
+        return {name: facts[name] for name in self._knowledge.facts}
+
+    def _read(
+        self, kinds: Iterable[tuple[FactDefinition, Kind]], opened: Chart, facts: dict[str, Fact],
+        assumed: Mapping[str, str] = NOTHING,
+    ) -> None:  # fmt: skip
+        for definition, read in kinds:
             fact = read(definition, opened, facts)
             facts[definition.id] = (
                 assume(definition, fact, assumed[definition.id]) if definition.id in assumed else fact
             )
-        return {name: facts[name] for name in self._knowledge.facts}
+
+    def _is_open(self, facts: Mapping[str, Fact]) -> bool:
+        gate = self._knowledge.gate
+        return truth(gate, {one: facts[one.fact].answer(one.answer).truth for one in atoms(gate)}) is TRUE
 
     def truths(self, facts: Mapping[str, Fact]) -> tuple[Truth, ...]:
-        """The truth of each of the knowledge's questions about these facts, in the order of the questions."""
-        defaults = {name: fact.default for name, fact in facts.items()}
-        found = [defaults[name] for name in self._asked]
+        """The truth of each of the knowledge's questions about these facts, in the order of the questions; unknown for
+        facts that are not among them.
+        """
+        found = list(self._defaults({**self._unread, **{name: fact.default for name, fact in facts.items()}}))
         for name, fact in facts.items():
-            for answer, said in fact.answers.items():
-                place = self._places.get((name, answer))
-                if place is not None:
-                    found[place] = said.truth
+            places = self._places[name]
+            for answer in places.keys() & fact.answers.keys():
+                found[places[answer]] = fact.answers[answer].truth
         for place, name in self._open:
-            found[place] = TRUE if facts[name].value == "unknown" and defaults[name] is UNKNOWN else FALSE
+            if name in facts:
+                unknown = facts[name].value == "unknown" and facts[name].default is UNKNOWN
+                found[place] = TRUE if unknown else FALSE
         return tuple(found)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 from cds_service.kleene import FALSE, TRUE, UNKNOWN, Truth
 from cds_service.model import Answer, Fact, FactDefinition, Reading
@@ -10,6 +11,7 @@ from cds_service.patient.dates import certainly_before, newest
 
 #: how many older results that differ a note names
 _OLDER_SHOWN = 3
+_IN_ORDER = attrgetter("reference", "answer", "recognised")
 
 
 @dataclass
@@ -116,7 +118,7 @@ class Evidence:
             default=default,
             references=references,
             note="; ".join(self.notes),
-            readings=tuple(sorted(set(self.readings), key=lambda one: (one.reference, one.answer, one.recognised))),
+            readings=tuple(sorted(set(self.readings), key=_IN_ORDER) if len(self.readings) > 1 else self.readings),
             set_aside=tuple(sorted(set(self.set_aside))),
         )
 

@@ -4,17 +4,14 @@ from cds_service.model import Fact, FactDefinition, Reading
 from cds_service.patient.chart import Chart, Entry
 from cds_service.patient.evidence import Evidence
 from cds_service.patient.receptors import (
-    claimed,
     diagnoses,
-    is_asked,
+    heard_by,
     misnamed,
     misplaced,
     newest_of,
     one_of,
-    other_test,
     read_answer,
     settled,
-    signals,
 )
 from cds_service.patient.results import Result, Span, results
 
@@ -31,15 +28,13 @@ def her2(definition: FactDefinition, chart: Chart, facts: dict[str, Fact]) -> Fa
     evidence = Evidence(definition)
     methods: dict[Reading, str] = {}
     copies = _copies(definition, chart)
-    for entry, asked, element in chart.asking(definition.id):
-        if not is_asked(entry, asked, element, chart, evidence):
-            continue
-        found = claimed(definition, entry, asked, element, chart) or signals(definition, entry, asked, element, chart)
+    for entry, heard in heard_by(definition, chart, evidence):
+        asked, found = heard.asked, heard.found
         answer, method = _her2_answer(found, asked.sense.meaning, copies.get(entry.date), chart, definition)
         if asked.sense.meaning == "ish-copies":
             evidence.ignore(entry, "copies per nucleus settle nothing without the ratio")
-        elif other_test(definition, asked, element, chart):
-            misplaced(evidence, entry, element, answer, definition, chart)
+        elif heard.other:
+            misplaced(evidence, entry, heard.element, answer, definition, chart)
         elif _said_low(entry, chart):
             evidence.read(entry, "low", f"{asked.how}: said to be low")
         elif _other_finding(found, chart):
@@ -47,7 +42,7 @@ def her2(definition: FactDefinition, chart: Chart, facts: dict[str, Fact]) -> Fa
             evidence.doubt(entry, "speaks of a mutation, which is neither amplification nor overexpression")
         elif asked.sense.meaning != "panel" or found:
             before = len(evidence.readings)
-            read_answer(evidence, entry, asked, element, found, answer)
+            read_answer(evidence, entry, heard, answer)
             methods |= dict.fromkeys(evidence.readings[before:], method)
     misnamed(definition, chart, evidence)
     diagnoses(definition, chart, evidence)

@@ -3,7 +3,8 @@
 Answers are phrases, so that a condition reads as it is meant: `trastuzumab`, `trastuzumab in metastatic disease`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from cds_service.kleene import FALSE, TRUE, UNKNOWN, Truth, all_of, any_of
 from cds_service.model import Answer, Fact, FactDefinition, Reading
@@ -29,10 +30,12 @@ def _subjects(course: Course, chart: Chart) -> set[str]:
 
 def _by_subject(found: Medicines, chart: Chart) -> dict[str, list[Course]]:
     """The courses by everything that they count as."""
-    by_subject: dict[str, list[Course]] = {}
-    for course in found.courses:
-        for subject in _subjects(course, chart):
-            by_subject.setdefault(subject, []).append(course)
+    by_subject: dict[str, list[Course]] | None = chart.shelf.get("by subject")
+    if by_subject is None:
+        by_subject = chart.shelf["by subject"] = {}
+        for course in found.courses:
+            for subject in _subjects(course, chart):
+                by_subject.setdefault(subject, []).append(course)
     return by_subject
 
 
@@ -40,6 +43,13 @@ def silence(found: Medicines, chart: Chart) -> Truth:
     """What it means that a drug is not on record: 'not given' only where the orders were delivered, and nothing that
     was delivered is in part. Statements and administrations add to orders; many records keep none.
     """
+    known: Truth | None = chart.shelf.get("silence")
+    if known is None:
+        known = chart.shelf["silence"] = _silence(found, chart)
+    return known
+
+
+def _silence(found: Medicines, chart: Chart) -> Truth:
     partial = any(chart.record.delivery.get(kind) in (Delivery.PARTIAL, Delivery.FAILED) for kind in KINDS)
     whole = chart.record.delivered("MedicationRequest") and not partial
     return FALSE if whole and not found.no_information and not found.unnamed else UNKNOWN
@@ -78,8 +88,12 @@ def prior_medications(definition: FactDefinition, chart: Chart, facts: dict[str,
     for subject, references in possible(found, chart).items():
         for phrase in _PHRASES:
             answers[phrase.format(subject)] = Answer(UNKNOWN, references)
+    said: dict[tuple[int, ...], Given] = {}  # a drug and its classes often stand for the same courses
     for subject, given in _by_subject(found, chart).items():
-        answers |= _answers(subject, given, silent)
+        alike = tuple(map(id, given))
+        if alike not in said:
+            said[alike] = _given(given, silent)
+        answers.update(_phrases(subject, said[alike]))
     named = sorted({_name(course, chart) for course in found.courses})
     value = ", ".join(named) or ("none" if silent is FALSE and not found.may_be else "unknown")
     return Fact(
@@ -88,20 +102,41 @@ def prior_medications(definition: FactDefinition, chart: Chart, facts: dict[str,
     )  # fmt: skip
 
 
-def _answers(subject: str, given: list[Course], silent: Truth) -> dict[str, Answer]:
-    """Every phrase about one drug or class that was given."""
+class Given(NamedTuple):
+    """What courses say of the drug or class that was given in them; `now` where one is active."""
+
+    ever: Answer
+    metastatic: Answer
+    only_before: Answer
+    ended: Answer
+    metastatic_ended: Answer
+    now: Answer | None
+
+
+def _given(given: list[Course], silent: Truth) -> Given:
     references = _all_references(given)
     metastatic = _in_metastatic(given, silent)
-    truths = {
-        subject: TRUE,
-        f"{subject} in metastatic disease": metastatic,
-        f"{subject} only before metastatic disease": _only_before(given),
-        f"{subject} before now": _ended(given),
-        f"{subject} in metastatic disease, before now": all_of((metastatic, _ended_metastatic(given))),
-    }
-    if any(course.active for course in given):
-        truths[f"{subject} now"] = TRUE
-    return {phrase: Answer(truth, references) for phrase, truth in truths.items()}
+    ever = Answer(TRUE, references)
+    return Given(
+        ever=ever,
+        metastatic=Answer(metastatic, references),
+        only_before=Answer(_only_before(given), references),
+        ended=Answer(_ended(given), references),
+        metastatic_ended=Answer(all_of((metastatic, _ended_metastatic(given))), references),
+        now=ever if any(course.active for course in given) else None,
+    )
+
+
+def _phrases(subject: str, said: Given) -> Iterator[tuple[str, Answer]]:
+    """Every phrase about one drug or class that was given."""
+    metastatic = f"{subject} in metastatic disease"
+    yield subject, said.ever
+    yield metastatic, said.metastatic
+    yield f"{subject} only before metastatic disease", said.only_before
+    yield f"{subject} before now", said.ended
+    yield f"{metastatic}, before now", said.metastatic_ended
+    if said.now is not None:
+        yield f"{subject} now", said.now
 
 
 def _note(found: Medicines, chart: Chart) -> str:
@@ -161,7 +196,10 @@ def _course_words(course: Course) -> str:
 
 
 def _all_references(given: Iterable[Course]) -> tuple[str, ...]:
-    return tuple(sorted({reference for course in given for reference in course.references}))
+    listed = list(given)
+    if len(listed) == 1:
+        return listed[0].references
+    return tuple(sorted({reference for course in listed for reference in course.references}))
 
 
 def _aside(found: Medicines) -> tuple[tuple[str, str], ...]:

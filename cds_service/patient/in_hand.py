@@ -114,7 +114,7 @@ def _order(one: Held, names: References, charts: tuple[Chart, Chart]) -> Order:
     concept = one.raw.get("medicationCodeableConcept")
     if concept is not None and not text_of(concept) and not any(coding.get("code") for coding in _codings(concept)):
         return Order(one.reference, reason="it names no medicine yet")
-    entry = Entry(one.reference, "MedicationRequest", one.raw, (), "")
+    entry = Entry(one.reference, one.raw, chart.contents.of(one.raw))
     told = naming(entry, within)
     if told.problem:
         told = naming(entry, chart)

@@ -109,6 +109,9 @@ def _of_classes(
     from above: also those that began while such a drug ran on.
     """
     own = [course for course in scope if course.classes & classes]
+    if not own and not unsaid:
+        none = Answer(UNKNOWN if open_end else FALSE)
+        return {phrase.replace("*", str(n)): none for n in range(1, _MOST + 1)}
     over = [course for course in own if not (course.active or course.end_unsure or course.elsewhere)]
     low = _at_least(over, days)
     other = [course for course in unsaid if course.classes & classes and course not in own]

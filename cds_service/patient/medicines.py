@@ -11,10 +11,12 @@ unknown. Both resources are shown. An order stopped because the patient refused 
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from cds_service.kleene import FALSE, TRUE, UNKNOWN, Truth
-from cds_service.patient.chart import Chart, Entry
+from cds_service.patient.chart import Chart, Entry, by_content
+from cds_service.patient.content import Content
 from cds_service.patient.dates import certainly_before, day, days_between
 from cds_service.patient.elements import objects, one_or_more
 from cds_service.patient.naming import Naming, naming, spoken_drugs
@@ -62,7 +64,7 @@ class Course:
     may_be: tuple[str, ...] = ()
     again: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def references(self) -> tuple[str, ...]:
         """The resources it was read from."""
         return tuple(sorted({reference for reference, _ in self.sources}))
@@ -136,14 +138,15 @@ def _read(chart: Chart) -> Medicines:
 
 def _is_treatment(entry: Entry, found: Naming, result: Medicines) -> bool:
     """Whether a resource tells of a treatment; if not, what it says instead is noted."""
-    said = {one.sense.meaning for one in found.senses if one.sense.role == "says"}
-    relevant = [one for one in found.senses if one.sense.role in ("drug", "class", "ambiguous")]
+    said, relevant = found.said, found.relevant
+    if found.nothing:
+        return False
     if found.problem:
         result.unnamed.append(entry.reference)
         result.set_aside.append((entry.reference, found.problem))
     elif found.other_use:
         result.set_aside.append((entry.reference, found.other_use))
-    elif (relevant or said) and entry.unreadable:
+    elif entry.unreadable:
         result.unclear(entry, (one for one in found.subjects if relevant), entry.unreadable)
     elif said:
         (result.no_information if "no-information" in said else result.none_known).append(entry.reference)
@@ -176,7 +179,7 @@ def _tells(one: Course, diagnosis: Course) -> bool:
 
 
 def _courses_of(entry: Entry, found: Naming, chart: Chart, result: Medicines) -> Iterator[Course]:
-    meanings = set(reasons(entry, chart))
+    meanings = reasons(entry, chart)
     if "never-taken" in meanings and entry.kind == "MedicationRequest":
         result.set_aside.append((entry.reference, "an order that was never taken, by the reason it was stopped for"))
         return
@@ -202,7 +205,7 @@ def _courses_of(entry: Entry, found: Naming, chart: Chart, result: Medicines) ->
         )
 
 
-def _told_by(entry: Entry, meanings: set[str], chart: Chart, result: Medicines) -> dict[str, Any]:
+def _told_by(entry: Entry, meanings: frozenset[str], chart: Chart, result: Medicines) -> dict[str, Any]:
     """What a medication resource tells of a course, whichever drug it is of: the rest of a Course by its fields."""
     start, end = period_of(entry.raw)
     if start and end and certainly_before(end, start):
@@ -256,7 +259,7 @@ def _planned_periods(raw: dict[str, Any]) -> Iterator[Any]:
             yield repeat.get("boundsPeriod")
 
 
-def _ending(entry: Entry, meanings: set[str]) -> tuple[Truth, bool]:
+def _ending(entry: Entry, meanings: frozenset[str]) -> tuple[Truth, bool]:
     """Did the disease progress on it; did it end as planned."""
     if "unclear" in meanings:
         return UNKNOWN, False
@@ -269,14 +272,19 @@ def _ending(entry: Entry, meanings: set[str]) -> tuple[Truth, bool]:
     return FALSE, entry.status == "completed"
 
 
-def reasons(entry: Entry, chart: Chart) -> Iterator[str]:
+@by_content
+def reasons(content: Content, chart: Chart) -> frozenset[str]:
     """What the reason of a stopped, omitted or refused treatment says; `unclear` where a code and words differ about
     progression.
     """
+    return frozenset(_reasons(content.raw, chart))
+
+
+def _reasons(raw: dict[str, Any], chart: Chart) -> Iterator[str]:
     names = ["statusReason", "reasonNotTaken", "notDoneReason"]
-    if entry.raw.get("doNotPerform") is True:
+    if raw.get("doNotPerform") is True:
         names.append("reasonCode")
-    for concept in [one for name in names for one in one_or_more(entry.raw.get(name))]:
+    for concept in [one for name in names for one in one_or_more(raw.get(name))]:
         coded = {one.sense.meaning for one in chart.recogniser.codes(concept) if one.sense.role == "says"}
         spoken = {one.sense.meaning for one in chart.recogniser.spoken("says:progressed-on", text_of(concept))}
         yield from coded or spoken

@@ -7,10 +7,12 @@ them. What nobody can name is a problem, never nothing.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import combinations
 from typing import Any
 
-from cds_service.patient.chart import Chart, Entry
+from cds_service.patient.chart import Chart, Entry, by_content
+from cds_service.patient.content import Content
 from cds_service.patient.elements import objects
 from cds_service.patient.project import fault
 from cds_service.patient.recognise import Recognised, text_of
@@ -31,7 +33,22 @@ class Naming:
     problem: str = ""
     other_use: str = ""
 
-    @property
+    @cached_property
+    def said(self) -> frozenset[str]:
+        """What it says of all medicines: that there are none, or no information."""
+        return frozenset(one.sense.meaning for one in self.senses if one.sense.role == "says")
+
+    @cached_property
+    def relevant(self) -> bool:
+        """Whether it names, or may name, a drug or class of ours."""
+        return any(one.sense.role in ("drug", "class", "ambiguous") for one in self.senses)
+
+    @cached_property
+    def nothing(self) -> bool:
+        """Whether it names something, and nothing that matters here."""
+        return not (self.problem or self.other_use or self.said or self.relevant)
+
+    @cached_property
     def subjects(self) -> tuple[str, ...]:
         """The drugs and classes that it names or may name."""
         return tuple(
@@ -41,9 +58,8 @@ class Naming:
 
 def naming(entry: Entry, chart: Chart) -> Naming:
     """What a medication resource names, by its concept or its reference."""
-    concept = entry.raw.get("medicationCodeableConcept")
-    if concept is not None:
-        return named(concept, chart)
+    if entry.raw.get("medicationCodeableConcept") is not None:
+        return _by_concept(entry, chart)
     raw = entry.raw.get("medicationReference")
     reference = raw if isinstance(raw, dict) else {}
     display = reference.get("display")
@@ -55,6 +71,11 @@ def naming(entry: Entry, chart: Chart) -> Naming:
     if shown is None or not shown.senses or (told.problem and _is_void(found)):
         return told
     return _together(told, shown, chart)
+
+
+@by_content
+def _by_concept(content: Content, chart: Chart) -> Naming:
+    return named(content.raw["medicationCodeableConcept"], chart)
 
 
 def _together(told: Naming, shown: Naming, chart: Chart) -> Naming:

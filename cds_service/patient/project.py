@@ -5,10 +5,7 @@ are the same for these elements). The rest of the resource is left alone: narrat
 are neither read nor able to make the reading slow. Results are cached by content in a bounded cache in memory.
 """
 
-import re
-from collections import OrderedDict
-from hashlib import blake2b
-from threading import Lock
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -56,10 +53,6 @@ _MODELS: dict[str, tuple[Any, tuple[str, ...]]] = {
 }  # fmt: skip
 #: elements that a class requires and the rules read elsewhere (dates are read leniently in dates.py)
 _STAND_INS = {"MedicationAdministration": {"effectiveDateTime": "2000-01-01"}}
-#: a reference to a patient by id, as nearly every resource has one: sound, whoever the patient is
-_PATIENT = re.compile(r"Patient/[A-Za-z0-9.-]{1,64}")
-_OWNERS = ("subject", "patient")
-_SOMEBODY = {"reference": "Patient/0"}
 #: required bindings of R4 whose other codes (`unknown`, before R4) settle nothing
 _CODES = {
     "clinicalStatus": (
@@ -72,10 +65,8 @@ _CODES = {
 }  # fmt: skip
 #: the resource types that are read at all
 READ = frozenset(_MODELS)
-_CACHE_SIZE = 4096
-
-_cache: OrderedDict[bytes, str] = OrderedDict()
-_lock = Lock()
+#: how many results are remembered
+_REMEMBERED = 4096
 
 
 def fault(resource: dict[str, Any]) -> str:
@@ -83,32 +74,20 @@ def fault(resource: dict[str, Any]) -> str:
 
     The text names elements, never their content.
     """
-    kind = resource.get("resourceType", "")
-    model, elements = _MODELS[kind]
-    projected = {name: resource[name] for name in (*_ALWAYS, *elements) if name in resource}
-    for name in _OWNERS:
-        if name in projected and _is_plain(projected[name]):
-            projected[name] = _SOMEBODY  # so that equal results of two patients are validated once
+    kind = resource["resourceType"]
+    projected = {name: resource[name] for name in (*_ALWAYS, *_MODELS[kind][1]) if name in resource}
+    quantity = projected.get("valueQuantity")
+    if isinstance(quantity, dict) and type(quantity.get("value")) in (int, float):
+        projected["valueQuantity"] = {**quantity, "value": 1}  # one number is as sound as another
     try:
-        key = blake2b(orjson.dumps(projected), digest_size=16).digest()
+        return _fault(kind, orjson.dumps(projected))
     except orjson.JSONEncodeError:
         return "nested too deeply to be FHIR"
-    with _lock:
-        if key in _cache:
-            _cache.move_to_end(key)
-            return _cache[key]
-    result = _validate(model, {**_STAND_INS.get(kind, {}), **projected})
-    with _lock:
-        _cache[key] = result
-        if len(_cache) > _CACHE_SIZE:
-            _cache.popitem(last=False)
-    return result
 
 
-def _is_plain(owner: Any) -> bool:
-    """Whether this is a reference to a patient by id, and no more."""
-    reference = owner.get("reference") if isinstance(owner, dict) and len(owner) == 1 else None
-    return isinstance(reference, str) and _PATIENT.fullmatch(reference) is not None
+@lru_cache(maxsize=_REMEMBERED)
+def _fault(kind: str, said: bytes) -> str:
+    return _validate(_MODELS[kind][0], {**_STAND_INS.get(kind, {}), **orjson.loads(said)})
 
 
 def _validate(model: Any, projected: dict[str, Any]) -> str:

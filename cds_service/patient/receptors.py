@@ -1,12 +1,13 @@
 """Oestrogen and progesterone receptors: from results, from diagnoses that name them, from words."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from cds_service.kleene import FALSE, TRUE, UNKNOWN
 from cds_service.model import Answer, Fact, FactDefinition, Reading
 from cds_service.patient.chart import Chart, Entry
+from cds_service.patient.content import Content, Question
 from cds_service.patient.dates import certainly_before, newest
 from cds_service.patient.diagnosis import other_cancers
 from cds_service.patient.elements import objects
@@ -25,44 +26,66 @@ _NOT_OF_BREAST = "the result of another cancer"
 _IN_SITU = "the words tell of a carcinoma in situ"
 
 
+class Heard(NamedTuple):
+    """What the answer to a question for a receptor says: its signals, whether words beside the code name another test,
+    and why it is about something else, if it is.
+    """
+
+    asked: Recognised
+    element: dict[str, Any]
+    found: list[Result]
+    other: bool
+    aside: str
+
+
 def receptor(definition: FactDefinition, chart: Chart, facts: dict[str, Fact]) -> Fact:
     """ER, PR or the combined status; a percentage by the threshold of the fact file."""
     evidence = Evidence(definition)
-    threshold = definition.more.get("thresholds", {}).get("percent-positive")
-
-    def answer(found: list[Result], asked: Recognised) -> str:
-        said = {one for result in found for one in _receptor_answers(result, asked.sense.meaning, threshold)}
-        return one_of(said)
-
-    for entry, named, element in chart.asking(definition.id):
-        asked = _by_words(entry, named, element, chart)
-        if is_asked(entry, asked, element, chart, evidence):
-            found = claimed(definition, entry, asked, element, chart) or signals(
-                definition, entry, asked, element, chart
-            )
-            if other_test(definition, asked, element, chart):
-                misplaced(evidence, entry, element, answer(found, asked), definition, chart)
-            else:
-                read_answer(evidence, entry, asked, element, found, answer(found, asked))
+    for entry, heard in heard_by(definition, chart, evidence):
+        answer = _answer_of(heard, definition)
+        if heard.other:
+            misplaced(evidence, entry, heard.element, answer, definition, chart)
+        else:
+            read_answer(evidence, entry, heard, answer)
     misnamed(definition, chart, evidence)
     diagnoses(definition, chart, evidence)
-    return settled(evidence, chart, lambda readings: newest_of(readings))
+    return settled(evidence, chart, newest_of)
 
 
-def is_asked(entry: Entry, asked: Recognised, element: dict[str, Any], chart: Chart, evidence: Evidence) -> bool:
-    """Whether an Observation asks about the receptor of the invasive breast cancer; if not, it is set aside."""
-    if not evidence.admit(entry):
-        return False
-    if _is_of_another_cancer(entry, chart):
-        evidence.ignore(entry, _NOT_OF_BREAST)
-        return False
-    if asked.sense.meaning == "text" and chart.recogniser.spoken("other_question", _question(entry, element)):
-        evidence.ignore(entry, _NOT_ASKED)
-        return False
-    if asked.sense.meaning == "text" and _is_in_situ(entry, chart):
-        evidence.ignore(entry, _IN_SITU)
-        return False
-    return True
+def _answer_of(heard: Heard, definition: FactDefinition) -> str:
+    threshold = definition.more.get("thresholds", {}).get("percent-positive")
+    by = heard.asked.sense.meaning
+    return one_of({one for result in heard.found for one in _receptor_answers(result, by, threshold)})
+
+
+def heard_by(definition: FactDefinition, chart: Chart, evidence: Evidence) -> Iterator[tuple[Entry, Heard]]:
+    """The answers to questions for the receptor of the invasive breast cancer; the others are set aside."""
+    for entry, question in chart.questions(definition.id):
+        if not evidence.admit(entry):
+            continue
+        heard = _hear(definition, entry.content, question, chart.lens or chart)
+        aside = _NOT_OF_BREAST if _is_of_another_cancer(entry, chart) else heard.aside
+        if aside:
+            evidence.ignore(entry, aside)
+        else:
+            yield entry, heard
+
+
+def _hear(definition: FactDefinition, content: Content, question: Question, chart: Chart) -> Heard:
+    """What a content says to one of its questions, remembered: whatever record it stands in, it says the same."""
+    return content.remember((definition.id, question.place), lambda: _heard(definition, content, question, chart))
+
+
+def _heard(definition: FactDefinition, content: Content, question: Question, chart: Chart) -> Heard:
+    asked, element = _by_words(content, question, chart), question.element
+    found = claimed(definition, content, asked, element, chart) or signals(definition, content, asked, element, chart)
+    aside = ""
+    if asked.sense.meaning == "text":
+        if chart.recogniser.spoken("other_question", _question(content, element)):
+            aside = _NOT_ASKED
+        elif _is_in_situ(content, chart):
+            aside = _IN_SITU
+    return Heard(asked, element, found, other_test(definition, asked, element, chart), aside)
 
 
 def _is_of_another_cancer(entry: Entry, chart: Chart) -> bool:
@@ -71,29 +94,30 @@ def _is_of_another_cancer(entry: Entry, chart: Chart) -> bool:
     return bool(focus) and focus <= {one.reference for one in other_cancers(chart)}
 
 
-def _is_in_situ(entry: Entry, chart: Chart) -> bool:
+def _is_in_situ(said: Entry | Content, chart: Chart) -> bool:
     """Whether words tell of a carcinoma in situ and of no invasive one."""
     spoken = chart.recogniser.spoken
-    return bool(spoken("in_situ", entry.whole_text)) and not spoken("invasive", entry.whole_text)
+    return bool(spoken("in_situ", said.whole_text)) and not spoken("invasive", said.whole_text)
 
 
-def _by_words(entry: Entry, asked: Recognised, element: dict[str, Any], chart: Chart) -> Recognised:
+def _by_words(content: Content, question: Question, chart: Chart) -> Recognised:
     """A question in words that asks for a percentage asks as a code for it does."""
-    if asked.sense.meaning == "text" and chart.recogniser.spoken("percent_question", _question(entry, element)):
+    asked, words = question.asked, _question(content, question.element)
+    if asked.sense.meaning == "text" and chart.recogniser.spoken("percent_question", words):
         return Recognised(replace(asked.sense, meaning="percent"), asked.how)
     return asked
 
 
-def _question(entry: Entry, element: dict[str, Any]) -> str:
-    return entry.text if element is entry.raw else text_of(element.get("code"))
+def _question(content: Content, element: dict[str, Any]) -> str:
+    return content.text if element is content.raw else text_of(element.get("code"))
 
 
 def signals(
-    definition: FactDefinition, entry: Entry, asked: Recognised, element: dict[str, Any], chart: Chart
+    definition: FactDefinition, content: Content, asked: Recognised, element: dict[str, Any], chart: Chart
 ) -> list[Result]:
     """The signals of an element as far as they are about this fact."""
     found = []
-    named_by = chart.recogniser.names(_question(entry, element))
+    named_by = chart.recogniser.names(_question(content, element))
     own_question = asked.sense.meaning != "text" or any(definition.id in at.subjects for at in named_by)
     for one in results(element, chart.recogniser):
         names = chart.recogniser.names(one.text) if one.text else ()
@@ -111,14 +135,16 @@ def signals(
 
 
 def claimed(
-    definition: FactDefinition, entry: Entry, asked: Recognised, element: dict[str, Any], chart: Chart
+    definition: FactDefinition, content: Content, asked: Recognised, element: dict[str, Any], chart: Chart
 ) -> list[Result]:
     """A question that claims an answer ('ER negative: true'): the value says whether that is so. Said not to be so, it
     may still be equivocal or low.
     """
     if asked.sense.meaning != "text":
         return []
-    claims = {one.sense.meaning for one in chart.recogniser.spoken(f"says:{definition.id}", _question(entry, element))}
+    claims = {
+        one.sense.meaning for one in chart.recogniser.spoken(f"says:{definition.id}", _question(content, element))
+    }
     found = results(element, chart.recogniser)
     if not claims or not found:
         return []
@@ -126,14 +152,13 @@ def claimed(
     return [Result(claims.pop() if so else "unknown", "a question that claims an answer")]
 
 
-def read_answer(
-    evidence: Evidence, entry: Entry, asked: Recognised, element: dict[str, Any], found: list[Result], answer: str
-) -> None:
+def read_answer(evidence: Evidence, entry: Entry, heard: Heard, answer: str) -> None:
     """Note a reading; what says something that cannot be read is not the same as no result: it may be the newest."""
+    asked, found = heard.asked, heard.found
     how = "; ".join(one.how for one in found if one.how)
     nameless = asked.sense.meaning == "ish" and any(one.quantity is not None for one in found)  # a ratio, or copies?
     silent = nameless or not found or all(one.word == "none" or one == Result() for one in found)
-    if answer in ("", "unclear") and (silent or not (answer or _plainly_asked(entry, asked, element))):
+    if answer in ("", "unclear") and (silent or not (answer or _plainly_asked(entry.content, heard))):
         evidence.ignore(entry, "it gives no result that can be read" if found else "it has no value")
     elif answer in ("", "unclear"):
         evidence.read(entry, "unclear", f"{asked.how}: {how}")
@@ -142,11 +167,12 @@ def read_answer(
         evidence.read(entry, answer, f"{asked.how}: {how}")
 
 
-def _plainly_asked(entry: Entry, asked: Recognised, element: dict[str, Any]) -> bool:
+def _plainly_asked(content: Content, heard: Heard) -> bool:
     """Whether the question is the receptor itself, not a comment, an intensity or an amount beside it."""
-    if asked.sense.meaning == "text":
-        return _question(entry, element).strip(" :") == asked.sense.display
-    return asked.sense.meaning not in _NO_PERCENT
+    sense = heard.asked.sense
+    if sense.meaning == "text":
+        return _question(content, heard.element).strip(" :") == sense.display
+    return sense.meaning not in _NO_PERCENT
 
 
 def other_test(definition: FactDefinition, asked: Recognised, element: dict[str, Any], chart: Chart) -> bool:
@@ -308,6 +334,8 @@ def newest_of(readings: list[Reading]) -> list[Reading]:
 def settled(evidence: Evidence, chart: Chart, weigh: Callable[[list[Reading]], list[Reading]]) -> Fact:
     """One answer for the patient: the newest, unless the two breasts differ or a diagnosis contradicts the results."""
     everything = list(evidence.readings)
+    if len(everything) < 2:
+        return evidence.settle(everything, _OPEN)
     split = _sides_differ(everything, chart, weigh)
     kept = weigh(everything)
     if not evidence.unreadable and split:

@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from cds_service.knowledge.lexicon import Lexicon, Sense
-from cds_service.patient.elements import objects, word
+from cds_service.patient.elements import objects
 
 _CLAUSE_END = re.compile(r"[.;:,()]")
 _ALNUM = re.compile(r"[a-z0-9]")
@@ -81,10 +81,18 @@ class Recogniser:
                 found += self.coded(system, code)
         return found
 
-    def in_known_system(self, concept: Any) -> bool:
-        """Whether a CodeableConcept has a code of a system that is read."""
-        codings = objects(concept.get("coding")) if isinstance(concept, dict) else []
-        return any(word(coding.get("system")) in self._lexicon.systems for coding in codings)
+    def is_something_else(self, concept: Any) -> bool:
+        """Whether a CodeableConcept has codes of systems that are read, and none that stands for anything of ours."""
+        if not isinstance(concept, dict):
+            return False
+        systems, read = self._lexicon.systems, False
+        for coding in objects(concept.get("coding")):
+            system, code = coding.get("system"), coding.get("code")
+            if isinstance(system, str) and system in systems:
+                if isinstance(code, str) and self.coded(system, code):
+                    return False
+                read = True
+        return read
 
     def _coded(self, system: str, code: str) -> tuple[Recognised, ...]:
         name = self._lexicon.systems.get(system)

@@ -18,11 +18,13 @@ import orjson
 from cds_service.patient.answers import answers
 from cds_service.patient.elements import identifier, objects, one_or_more, word
 from cds_service.patient.references import References, contained, local, name_of
-from cds_service.patient.versions import TYPES, as_r4
+from cds_service.patient.versions import TYPES, as_r4, is_r4
 
 #: what stands in a template for the patient's id
 PATIENT = "{patient}"
 _SHARED = {"Medication"}
+#: types whose own way of being the patient's is looked at
+_APART = {"Patient", *_SHARED}
 _OWNERS = ("subject", "patient")
 _NOBODY = "names no patient"
 #: how deep Bundles may lie in Bundles
@@ -170,12 +172,13 @@ def _entries(values: Any, depth: int = 0) -> Iterator[dict[str, Any]]:
 
 
 class _Gathering:
-    """A record being gathered: what was `found` by name, the `kinds` among it, names that a Bundle says were `deleted`,
-    and `others`, the types that nobody reads.
+    """A record being gathered: its `owner` as references name it, what was `found` by name, the `kinds` among it, names
+    that a Bundle says were `deleted`, and `others`, the types that nobody reads.
     """
 
     def __init__(self, record: Record):
         self.record = record
+        self.owner = f"Patient/{record.patient}"
         self.found: dict[str, dict[str, Any]] = {}
         self.kinds: set[str] = set()
         self.deleted: set[str] = set()
@@ -246,7 +249,8 @@ class _Gathering:
         lacking = set() if whole else {"the Bundle has entries that are none"}
         matches = 0
         for entry in entries:
-            lacking.add(self._take_entry(entry, key, depth))
+            if not self._is_as_usual(entry.get("resource")):
+                lacking.add(self._take_entry(entry, key, depth))
             search = entry.get("search")
             matches += not (isinstance(search, dict) and search.get("mode") in ("include", "outcome"))
         total = bundle.get("total")
@@ -258,6 +262,24 @@ class _Gathering:
         for reason in lacking:
             self.aside(f"prefetch.{key}", reason)
         return Delivery.PARTIAL if lacking else Delivery.WHOLE
+
+    def _is_as_usual(self, resource: Any) -> bool:
+        """Place a resource that is as nearly all are, and that has not come before: of a type that is read, in the
+        shape of R4, with an id, and the patient's. Whatever is not goes the long way.
+        """
+        if not isinstance(resource, dict):
+            return False
+        kind, ident, subject = resource.get("resourceType"), resource.get("id"), resource.get("subject")
+        if not (isinstance(kind, str) and isinstance(ident, str) and ident and isinstance(subject, dict)):
+            return False
+        name = f"{kind}/{ident}"
+        if subject.get("reference") != self.owner or "patient" in resource or kind in _APART or name in self.found:
+            return False
+        if not is_r4(resource, kind):
+            return False
+        self.found[name] = resource
+        self.kinds.add(kind)
+        return True
 
     def _take_entry(self, entry: dict[str, Any], key: str, depth: int) -> str:
         """Place the resource of an entry; '' or why something is lacking."""
@@ -304,9 +326,7 @@ class _Gathering:
         if kind not in TYPES:
             self.others.add(kind)
             return True
-        name = name_of(sent, url)
-        if not identifier(sent) and not word(url):
-            name = f"{name} ({_digest(sent)})"  # two of them are two, in whatever order they come
+        name = _named(sent, url)
         if self.found.get(name) == sent:
             return True  # it came under another key too
         resource, fault = as_r4(sent, kind)
@@ -328,9 +348,6 @@ class _Gathering:
         if kind == "Patient":
             ident = identifier(resource) or local(word(url)).rpartition("/")[2] or word(url).removeprefix("urn:uuid:")
             return "" if ident == patient else "another patient" if ident else _NOBODY
-        subject = resource.get("subject")
-        if isinstance(subject, dict) and subject.get("reference") == f"Patient/{patient}" and "patient" not in resource:
-            return ""  # the usual case, without the detours below
         named = [resource[name] for name in _OWNERS if name in resource]
         references = [one.get("reference") for one in named if isinstance(one, dict)]
         texts = [one for one in references if isinstance(one, str) and one and not one.startswith("#")]
@@ -357,6 +374,12 @@ class _Gathering:
         for kind in self.others:
             self.aside(kind, "a type that is not read")
         record.set_aside = sorted(set(record.set_aside))
+
+
+def _named(resource: dict[str, Any], url: Any) -> str:
+    """What a resource goes by. Two without id and address are two, in whatever order they come."""
+    nameless = not identifier(resource) and not word(url)
+    return f"{name_of(resource, url)} ({_digest(resource)})" if nameless else name_of(resource, url)
 
 
 def _keep_newer(found: dict[str, dict[str, Any]], reference: str, resource: dict[str, Any]) -> None:

@@ -27,7 +27,7 @@ def refusals(definition: FactDefinition, chart: Chart, facts: dict[str, Fact]) -
     evidence = Evidence(definition)
     unsure: Open = {}
     for entry in chart.of("Procedure", *KINDS):
-        if entry.status != "entered-in-error" and "refused" in set(reasons(entry, chart)):
+        if entry.status != "entered-in-error" and "refused" in reasons(entry, chart):
             _read_refusal(entry, chart, evidence, unsure)
     for entry, _ in chart.told(definition.id, "Condition", "Observation"):
         if not entry.no_evidence:

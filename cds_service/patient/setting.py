@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from enum import Enum
 from typing import Any
 
-from cds_service.patient.chart import Chart, Entry
+from cds_service.patient.chart import Chart, Entry, by_content
+from cds_service.patient.content import Content
 from cds_service.patient.dates import certainly_before, day
 from cds_service.patient.elements import objects, one_or_more
 from cds_service.patient.recognise import Recognised, text_of
@@ -16,6 +17,8 @@ class Setting(Enum):
     BEFORE = "before metastatic disease"
     METASTATIC = "metastatic"
     UNSAID = "unknown"
+
+    __hash__ = object.__hash__  # by identity, as of a Truth
 
 
 BEFORE, METASTATIC, UNSAID = Setting
@@ -32,8 +35,12 @@ def setting_of(entry: Entry, chart: Chart, start: str, end: str) -> tuple[Settin
     By intent or reason on the resource; else by its dates against the first evidence of metastasis. A treatment that
     ended before the breast cancer began was not given for it.
     """
-    said = set(_said(entry, chart))
-    said -= {"other-use"} if _THIS in said else set()
+    said = _said(entry, chart)
+    if "reasonReference" in entry.raw:
+        named = [chart.record.references.name(one) for one in objects(entry.raw["reasonReference"])]
+        said = said.union(*(_said_by_condition(reference, chart) for reference in named))
+    if _THIS in said:
+        said -= {"other-use"}
     elsewhere = bool(said & _ELSEWHERE) and not said & (_EARLY | {"metastatic"})
     if said & _EARLY or (elsewhere and said & _ELSEWHERE == {"prevention"}):
         return (UNSAID if "metastatic" in said else BEFORE), elsewhere
@@ -55,18 +62,18 @@ def _by_dates(chart: Chart, start: str, end: str, reported: str) -> Setting:
 # WHAT THE RESOURCE SAYS
 
 
-def _said(entry: Entry, chart: Chart) -> Iterator[str]:
+@by_content
+def _said(content: Content, chart: Chart) -> frozenset[str]:
+    """What the resource says itself."""
     concepts: list[Any] = []
     for name in ("category", "reasonCode"):
-        concepts += one_or_more(entry.raw.get(name))
-    concepts += [extension.get("valueCodeableConcept") for extension in objects(entry.raw.get("extension"))]
-    concepts.append(entry.raw.get("medicationCodeableConcept"))
-    for concept in concepts:
-        yield from _said_by(concept, chart)
-        if _names_breast_cancer(concept, chart):
-            yield _THIS
-    for reference in objects(entry.raw.get("reasonReference")):
-        yield from _said_by_condition(chart.record.references.name(reference), chart)
+        concepts += one_or_more(content.raw.get(name))
+    concepts += [extension.get("valueCodeableConcept") for extension in objects(content.raw.get("extension"))]
+    concepts.append(content.raw.get("medicationCodeableConcept"))
+    said = {meaning for concept in concepts for meaning in _said_by(concept, chart)}
+    if any(_names_breast_cancer(concept, chart) for concept in concepts):
+        said.add(_THIS)
+    return frozenset(said)
 
 
 def _said_by(concept: Any, chart: Chart) -> Iterator[str]:
@@ -89,7 +96,12 @@ def _said_by_condition(reference: str, chart: Chart) -> Iterator[str]:
         yield "metastatic"
     entry = chart.named.get(reference)
     if entry is not None and entry.kind == "Condition":
-        yield from _said_by(entry.raw.get("code"), chart)
+        yield from _said_as_a_reason(entry, chart)
+
+
+@by_content
+def _said_as_a_reason(content: Content, chart: Chart) -> frozenset[str]:
+    return frozenset(_said_by(content.raw.get("code"), chart))
 
 
 def _by_diagnosis(concept: Any, codes: tuple[Recognised, ...], text: str, chart: Chart) -> Iterator[str]:

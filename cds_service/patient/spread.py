@@ -5,7 +5,8 @@ from typing import Any
 
 from cds_service.kleene import FALSE, TRUE, UNKNOWN
 from cds_service.model import Answer, Fact, FactDefinition, Reading
-from cds_service.patient.chart import Chart, Entry, by_text
+from cds_service.patient.chart import Chart, Entry, by_content, by_text
+from cds_service.patient.content import Content
 from cds_service.patient.dates import certainly_before, days_between
 from cds_service.patient.diagnosis import other_cancers
 from cds_service.patient.elements import objects, one_or_more, word
@@ -140,16 +141,16 @@ def _site_statements(definition: FactDefinition, chart: Chart) -> Iterator[tuple
         answered = _in_value(element, chart) if valued else _body_sites(element, chart)
         yield from ((entry, site, how) for site, how in answered)
     for entry in chart.of("Condition"):
-        if not _says_a_site(entry.codes):
-            yield from ((entry, site, how) for site, how in _sites_of(entry, chart))
+        yield from ((entry, site, how) for site, how in _of_condition(entry, chart))
         if entry.reference in chart.shelf["current"]:
             yield from ((entry, site, how) for site, how in _in_stages(entry, chart))
 
 
-def _in_stages(entry: Entry, chart: Chart) -> Iterator[tuple[str, str]]:
+@by_content
+def _in_stages(content: Content, chart: Chart) -> tuple[tuple[str, str], ...]:
     """The sites that the stage of a cancer names: 'stage IV, bone metastases'."""
-    for row in objects(entry.raw.get("stage")):
-        yield from sites_in_words(text_of(row.get("summary")), chart)
+    rows = objects(content.raw.get("stage"))
+    return tuple(found for row in rows for found in sites_in_words(text_of(row.get("summary")), chart))
 
 
 def _in_value(element: dict[str, Any], chart: Chart) -> Iterator[tuple[str, str]]:
@@ -173,24 +174,35 @@ def _finer(entry: Entry, meaning: str, chart: Chart) -> Iterator[tuple[Entry, st
             yield entry, site, how
 
 
-def _sites_of(entry: Entry, chart: Chart) -> Iterator[tuple[str, str]]:
-    """The sites of a Condition whose codes say none: a metastasis by code with its body site, or in words."""
-    open_site = any(one.sense.subject == _FACT and one.sense.meaning == "unsited" for one in entry.codes)
-    known = any(one.sense.subject == _FACT for one in entry.codes)
-    if known and not open_site:
-        return
-    if open_site:
-        yield from list(_body_sites(entry.raw, chart)) or _named_sites(entry.text, chart)
-    elif chart.recogniser.spoken("secondary", entry.text) and not _elsewhere(entry, chart):
-        found = list(sites_in_words(entry.text, chart))
-        yield from found or _body_sites(entry.raw, chart)
+def _of_condition(entry: Entry, chart: Chart) -> tuple[tuple[str, str], ...]:
+    """The sites of a Condition whose codes say none. Words that are not about the patient's breast cancer (relatives, a
+    metastasis in the breast) say none either.
+    """
+    found = _sites_of(entry, chart)
+    return () if found and entry.reference not in chart.shelf["breast"] and _elsewhere(entry, chart) else found
 
 
-def _elsewhere(entry: Entry, chart: Chart) -> bool:
-    """Whether the words are not about the patient's breast cancer: relatives, a metastasis in the breast."""
-    return entry.reference not in chart.shelf["breast"] and bool(
-        chart.recogniser.spoken("says:breast-cancer", entry.text)
-    )
+@by_content
+def _sites_of(content: Content, chart: Chart) -> tuple[tuple[str, str], ...]:
+    """A metastasis by code with its body site, or in words."""
+    if any(one.sense.subject == _FACT for one in content.codes):
+        if not _without_site(content):
+            return ()
+        return tuple(_body_sites(content.raw, chart)) or tuple(_named_sites(content.text, chart))
+    if not chart.recogniser.spoken("secondary", content.text):
+        return ()
+    return tuple(sites_in_words(content.text, chart)) or tuple(_body_sites(content.raw, chart))
+
+
+@by_content
+def _elsewhere(content: Content, chart: Chart) -> bool:
+    return not _without_site(content) and bool(chart.recogniser.spoken("says:breast-cancer", content.text))
+
+
+def _without_site(content: Content) -> bool:
+    """Whether a metastasis is coded without its site."""
+    sites = [one for one in content.codes if one.sense.subject == _FACT]
+    return any(one.sense.meaning == "unsited" for one in sites) and not _says_a_site(sites)
 
 
 def _body_sites(element: dict[str, Any], chart: Chart) -> Iterator[tuple[str, str]]:

@@ -210,8 +210,7 @@ def _contained(entry: Entry, row: dict[str, Any], chart: Chart, evidence: Eviden
         raw = chart.record.target(reference, entry.raw)
         if raw is None or raw.get("resourceType") != "Observation":
             continue
-        code = raw.get("code")
-        held = Entry(f"{entry.reference}{reference}", "Observation", raw, chart.recogniser.codes(code), text_of(code))
+        held = Entry(f"{entry.reference}{reference}", raw, chart.contents.of(raw))
         if evidence.admit(held):
             yield from (Said(entry, meaning, how) for meaning, how in _in_value(raw, chart))
 

@@ -20,10 +20,6 @@ _OVER = {"inactive", "remission", "resolved"}
 _R5 = "it is written in the shape of FHIR R5, which this service does not read"
 
 
-def _nothing_else(resource: Resource) -> bool:
-    return False
-
-
 class Shape(NamedTuple):
     """How another shape of one type is recognised and translated.
 
@@ -34,7 +30,7 @@ class Shape(NamedTuple):
     signs: frozenset[str]
     other: tuple[tuple[str, type], ...]
     translate: Callable[[Resource], str]
-    also: Callable[[Resource], bool] = _nothing_else
+    also: Callable[[Resource], bool] | None = None
 
 
 def as_r4(resource: Resource, kind: str) -> tuple[Resource, str]:
@@ -46,13 +42,19 @@ def as_r4(resource: Resource, kind: str) -> tuple[Resource, str]:
     return translated, shape.translate(translated)
 
 
+def is_r4(resource: Resource, kind: str) -> bool:
+    """Whether a resource of a type that is read is in the shape of R4 already."""
+    shape = _SHAPES.get(kind)
+    return shape is not None and not _differs(resource, shape)
+
+
 def _differs(resource: Resource, shape: Shape) -> bool:
     if not shape.signs.isdisjoint(resource):
         return True
     for name, other in shape.other:
-        if name in resource and isinstance(resource[name], other):
+        if isinstance(resource.get(name), other):
             return True
-    return shape.also(resource)
+    return shape.also is not None and shape.also(resource)
 
 
 # THE TYPES
@@ -112,6 +114,8 @@ def _range(row: Any) -> Any:
 
 def _older_in_depth(resource: Resource) -> bool:
     """Whether the components or ranges of an Observation are written as before R4."""
+    if "component" not in resource and "referenceRange" not in resource:
+        return isinstance(resource.get("interpretation"), dict)
     for element in (resource, *objects(resource.get("component"))):
         if isinstance(element.get("interpretation"), dict):
             return True
