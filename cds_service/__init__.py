@@ -76,6 +76,7 @@ The map, in reading order. A module imports only modules above it; a test keeps 
     hooks.cards              cards: text and extension from the same verdicts
     hooks.drug_text          the text of a card on one drug
     hooks.drug_cards         cards on the drugs in hand
+    hooks.memory             what was read from the latest records
     hooks.respond            the program in one function
     hooks.try_out            what a client would send
 

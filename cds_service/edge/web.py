@@ -55,7 +55,7 @@ def create_app(
     answer_refusals(app)
     guard(app, site, Identity(callers, site.token_seconds, store, clock) if callers else None)
     knowledge = load(cards)
-    responder = Responder(knowledge)
+    responder = Responder(knowledge, site.remember)
     recorder = Recorder(store, places(knowledge))
     door = Door(site)
     offered = orjson.dumps(discovery(knowledge))

@@ -1,6 +1,6 @@
 """The program in one function: a hook call in, cited cards out. Pure but for `fetch`, the only door outside."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from cds_service.hooks.catalogue import Answers
 from cds_service.hooks.context import InQuestion, in_question, order_rows, row
 from cds_service.hooks.drug_cards import DrugWriter, shown
 from cds_service.hooks.lacking import Fetch, closed, filled, problem
+from cds_service.hooks.memory import Known, Memory
 from cds_service.hooks.request import HookCall
 from cds_service.kleene import FALSE, TRUE, Truth
 from cds_service.knowledge.knowledge import Knowledge
@@ -43,10 +44,11 @@ class Trace:
 
 
 class Responder:
-    """Answers hook calls with one knowledge, compiled once."""
+    """Answers hook calls with one knowledge, compiled once. What the latest records say is remembered of so many."""
 
-    def __init__(self, knowledge: Knowledge):
+    def __init__(self, knowledge: Knowledge, remembered: int = 0):
         self.knowledge = knowledge
+        self.memory = Memory(remembered)
         self.needs = queries(knowledge)
         self._reader = Reader(knowledge)
         self._adviser = Adviser(knowledge)
@@ -77,9 +79,15 @@ class Responder:
 
     def _list_options(self, call: HookCall, fetch: Fetch) -> dict[str, Any]:
         """The options for the patient. Conditions that the call creates count beside the record, and are named."""
-        record, created, _ = self._record(call, in_question(call), fetch)
-        facts = self._reader.establish(record)
-        answers = self._reader.truths(facts)
+        sent = filled(call, self.needs, fetch)
+        in_hand = in_question(call).resources
+        created: Created = []
+        if in_hand:
+            record = self._gathered(call, *sent)
+            created = add_conditions(in_hand, record)
+            facts, answers = self._read(record)
+        else:
+            facts, answers = self._known(call, *sent, lambda: self._gathered(call, *sent))
         gate = _gate(facts, self._adviser.advise(answers))
         rows = _created_rows(created)
         if gate == OVER:
@@ -95,12 +103,13 @@ class Responder:
         orders = self._reader.orders(asked.resources, asked.beside, Record(call.patient))
         if not any(order.in_question or order.open for order in orders) and not asked.may_be_ordered:
             return self._nothing_in_hand(asked, orders)
-        record, _, dispatched = self._record(call, asked, fetch)
+        sent = filled(call, self.needs, fetch)
+        record = self._gathered(call, *sent)
+        dispatched = take_out(asked.references, record)
         orders = self._reader.orders((*asked.resources, *dispatched), asked.beside, record)
         if not any(order.in_question for order in orders):
             return self._nothing_in_hand(asked, orders)
-        facts = self._reader.establish(record)
-        answers = self._reader.truths(facts)
+        facts, answers = self._read(record) if dispatched else self._known(call, *sent, lambda: record)
         gate = _gate(facts, self._adviser.advise(answers))
         if gate:
             rows = order_rows(asked, orders, (), _said(gate))
@@ -115,13 +124,12 @@ class Responder:
 
     def _record(self, call: HookCall, asked: InQuestion, fetch: Fetch) -> tuple[Record, Created, tuple[Held, ...]]:
         """The record as the hook reads it, the conditions that count beside it, the orders taken out of it."""
-        record = self._gather(call, fetch)
+        record = self._gathered(call, *filled(call, self.needs, fetch))
         if call.hook.answers is Answers.OPTIONS:
             return record, add_conditions(asked.resources, record), ()
         return record, [], take_out(asked.references, record)
 
-    def _gather(self, call: HookCall, fetch: Fetch) -> Record:
-        prefetch, cut_short = filled(call, self.needs, fetch)
+    def _gathered(self, call: HookCall, prefetch: Mapping[str, Any], cut_short: list[tuple[str, str]]) -> Record:
         record = gather(call.patient, prefetch, self.needs, call.today)
         record.set_aside += cut_short
         lacking = [
@@ -132,6 +140,25 @@ class Responder:
         if lacking:
             raise MissingData(lacking)
         return record
+
+    def _known(
+        self,
+        call: HookCall,
+        prefetch: Mapping[str, Any],
+        cut_short: list[tuple[str, str]],
+        record: Callable[[], Record],
+    ) -> Known:
+        """What the record of a call says, remembered or read."""
+        key = b"" if cut_short else self.memory.key(call.patient, call.today, prefetch)
+        known = self.memory.recall(key) if key else None
+        if known is None:
+            known = self._read(record())
+            self.memory.keep(key, known)
+        return known
+
+    def _read(self, record: Record) -> Known:
+        facts = self._reader.establish_as_needed(record)
+        return Known(facts, self._reader.truths(facts))
 
 
 def _created_rows(created: Created) -> list[dict[str, Any]]:
