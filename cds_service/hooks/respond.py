@@ -1,7 +1,8 @@
 """The program in one function: a hook call in, cited cards out. Pure but for `fetch`, the only door outside."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import _CacheInfo
 from typing import Any
 
 from cds_service.decision.advise import Advice, Adviser
@@ -73,6 +74,16 @@ class Responder:
             context = order_rows(asked, orders, shown(orders, self.knowledge), _said(gate))
         return Trace(record, facts, known, gate, advice.verdicts, context)
 
+    def caches(self) -> Mapping[str, Callable[[], _CacheInfo]]:
+        """What is remembered from call to call, by name: how often it was of use, how much it is."""
+        recogniser = self._reader._lens.recogniser
+        return {
+            "codes": recogniser.coded.cache_info,
+            "words": recogniser.spoken.cache_info,
+            "advice": self._adviser.advise.cache_info,
+            "text": self._writer._text.cache_info,
+        }
+
     # ANSWERS
 
     def _list_options(self, call: HookCall, fetch: Fetch) -> dict[str, Any]:
@@ -141,6 +152,11 @@ def _created_rows(created: Created) -> list[dict[str, Any]]:
 def _said(gate: str) -> str:
     """Why there is no card, in words."""
     return _OVER_SAID if gate == OVER else gate
+
+
+def fixed(reason: str) -> str:
+    """The reason why there is no card, without the note in brackets that tells of the record: words of a closed set."""
+    return reason.partition(" (")[0]
 
 
 def _gate(facts: Mapping[str, Fact], advice: Advice) -> str:
