@@ -71,9 +71,9 @@ class Server:
         """A good call; its status."""
         return self.ask("POST", URL, EXAMPLE, {**JSON, **headers})[0]
 
-    def is_up(self, path):
+    def is_up(self, path, statuses=(200,)):
         try:
-            return self.get(path)[0] == 200
+            return self.get(path)[0] in statuses
         except (OSError, http.client.HTTPException):
             return False
 
@@ -179,8 +179,8 @@ class Nginx(Server):
             pem.write_to_path(str(folder / "tls" / "tls.crt"), append=number > 0)
         text = (DEPLOY / "nginx.conf").read_text(encoding="utf-8")
         replaced = {
+            "/tmp/": f"{folder}/",  # before other paths are put in, which may stand there too
             "/etc/nginx/tls": f"{folder}/tls",
-            "/tmp/": f"{folder}/",
             "listen 8443 ssl": f"listen 127.0.0.1:{self.port} ssl",
             "server service:8080": f"server 127.0.0.1:{upstream}",
             "/dev/stdout": f"{folder}/access.log",
@@ -200,8 +200,15 @@ class Nginx(Server):
         return subprocess.run(self._command("-t"), capture_output=True, text=True, check=False)
 
     def __enter__(self):
-        self.process = subprocess.Popen(self._command(), stderr=subprocess.DEVNULL)
-        when(lambda: self.is_up("/healthz"))
+        with (self.folder / "nginx.log").open("wb") as log:
+            # workers of root would be `nobody`, who may not write where tests do
+            own = "daemon off;" + " user root;" * (os.geteuid() == 0)
+            self.process = subprocess.Popen(self._command("-g", own), stdout=log, stderr=log)
+        try:
+            when(lambda: self.is_up("/healthz", (200, 503)))
+        except AssertionError:
+            self.__exit__()
+            pytest.fail((self.folder / "nginx.log").read_text(encoding="utf-8"))
         return self
 
     def __exit__(self, *_):
