@@ -43,10 +43,15 @@ def counted(server, pattern):
     return sum(float(value) for value in re.findall(rf"(?m)^{pattern}\S* ([0-9.e+-]+)$", text))
 
 
-def counts(server):
-    """The folder where the workers count: the one with a file of this master."""
+def left_behind():
+    """The folders where workers count."""
     memory = Path("/dev/shm" if os.access("/dev/shm", os.W_OK) else tempfile.gettempdir())
-    return next(memory.glob(f"cds-service-*/counter_{server.process.pid}.db")).parent
+    return set(memory.glob("cds-service-*"))
+
+
+def counts(server):
+    """The folder where the workers of a server count: the one with a file of this master."""
+    return next(one for one in left_behind() if (one / f"counter_{server.process.pid}.db").exists())
 
 
 def test_reload_takes_new_knowledge_and_no_call_is_lost(tmp_path, cards):
@@ -180,6 +185,7 @@ def test_workers_share_no_connection_to_the_store(tmp_path):
     ("environment", "named"), [({"CDS_METRICS": "everybody"}, "CDS_METRICS"), ({"CDS_OPEN": "false"}, "CDS_CALLERS")]
 )
 def test_it_does_not_start_on_settings_that_are_not_sound(tmp_path, environment, named):
+    before = left_behind()
     server = Gunicorn(tmp_path, start=False, **environment)
     started = subprocess.run(
         GUNICORN,
@@ -194,3 +200,4 @@ def test_it_does_not_start_on_settings_that_are_not_sound(tmp_path, environment,
     assert started.returncode == 3
     assert named in started.stderr
     assert "Traceback" not in started.stderr
+    assert left_behind() <= before

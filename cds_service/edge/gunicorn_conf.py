@@ -12,6 +12,7 @@ Beside `CDS_…` there are gunicorn's own variables: WEB_CONCURRENCY is the numb
 anything else. A slow client holds a thread: keep a proxy in front that reads whole requests first (deploy/nginx.conf).
 """
 
+import atexit
 import logging
 import os
 import shutil
@@ -28,14 +29,21 @@ _log = logging.getLogger("cds_service")
 #: memory that is a file system: neither heartbeats nor counts wait for a disk
 _MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
+
+def _remove(folder: str, owner: int) -> None:
+    """Take the folder of counts away when the master ends; its workers, which end the same way, leave it."""
+    if os.getpid() == owner:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 try:
     _site = settings()
 except CdsError as error:
     give_up(error)
 
-_counts = "" if FOLDER in os.environ else tempfile.mkdtemp(prefix="cds-service-", dir=_MEMORY)
-if _counts:
-    os.environ[FOLDER] = _counts
+if FOLDER not in os.environ:
+    os.environ[FOLDER] = tempfile.mkdtemp(prefix="cds-service-", dir=_MEMORY)
+    atexit.register(_remove, os.environ[FOLDER], os.getpid())
 
 bind = _site.bind
 worker_class = "gthread"
@@ -94,9 +102,3 @@ def post_fork(server: Any, worker: Any) -> None:
 def child_exit(server: Any, worker: Any) -> None:
     """In the master: the worker has ended."""
     leave_seat(str(worker.seat))
-
-
-def on_exit(server: Any) -> None:
-    """The master ends last."""
-    if _counts:
-        shutil.rmtree(_counts, ignore_errors=True)
