@@ -94,6 +94,10 @@ The map, in reading order. A module imports only modules above it; a test keeps 
     edge.outbound            one bounded, guarded GET
     edge.clock               which day it is
     edge.settings            what a site sets
+    edge.audit               one line per call for the log
+    edge.metrics             counts and times for Prometheus
+    edge.watch               who is told of the work while it goes on
+    edge.tracing             spans for OpenTelemetry
     edge.fetch               the client's FHIR server as second door
     edge.outcome             refusals as OperationOutcomes
     edge.tables              the tables of the store
@@ -105,8 +109,8 @@ The map, in reading order. A module imports only modules above it; a test keeps 
     edge.callers             whom a site trusts
     edge.identity            who calls, as a token proves
     edge.safety              is what a site set safe to start with
-    edge.audit               one line per call for the log
     edge.guard               what stands around every route
+    edge.health              is it alive, can it serve, what was counted
     edge.openapi             the service in OpenAPI 3.1
     edge.files               records on disk as hook calls
     edge.explain             a trace for a reader, as text and as JSON
@@ -121,6 +125,8 @@ The map, in reading order. A module imports only modules above it; a test keeps 
     edge.pages.sandbox       the sandbox
     edge.pages.pages         all pages in one blueprint
     edge.web                 HTTP
+    edge.start               from the environment to a warm application
     edge.wsgi                the application for a WSGI server
+    edge.gunicorn_conf       several workers under gunicorn
     edge.cli                 the command line
 """

@@ -17,6 +17,7 @@ from cds_service.hooks.catalogue import HOOKS
 
 CALLS = [f"/cds-services/{hook.service}" for hook in HOOKS]
 FEEDBACK = [f"{path}/feedback" for path in CALLS]
+PROBES = ("/healthz", "/readyz", "/metrics")
 EXPECTED = {
     # a call of the right form may lack FHIR data
     "checks": {"positive_data_acceptance": {"expected-statuses": ["200", "412"]}},
@@ -41,7 +42,7 @@ def document(client):
 @pytest.fixture(scope="module")
 def described():
     """The service as its document describes it."""
-    app = create_app(site=Settings(open=True))
+    app = create_app(site=Settings(open=True, metrics="open"))
     return schemathesis.openapi.from_wsgi("/openapi.json", app, config=SchemathesisConfig.from_dict(EXPECTED))
 
 
@@ -56,7 +57,7 @@ def test_it_describes_every_route_and_every_refusal(document):
     patterns = {re.sub(f"/({services})(?=/|$)", "/<service>", path) for path in document["paths"]}
 
     assert patterns == routes
-    assert set(document["paths"]) == {"/cds-services", "/openapi.json", *CALLS, *FEEDBACK}
+    assert set(document["paths"]) == {"/cds-services", "/openapi.json", *PROBES, *CALLS, *FEEDBACK}
     for path in CALLS:
         answers = document["paths"][path]["post"]["responses"]
         assert set(answers) == {"200", "400", "401", "403", "404", "412", "413", "415", "503"}
@@ -82,6 +83,7 @@ def test_it_says_whether_callers_must_be_known(document, tmp_path):
     [
         (GenerationMode.POSITIVE, "GET", "/cds-services"),
         (GenerationMode.POSITIVE, "GET", "/openapi.json"),
+        *((GenerationMode.POSITIVE, "GET", path) for path in PROBES),
         # feedback has one schema for every service, calls have one for each hook
         *((mode, "POST", path) for mode in GenerationMode for path in (*CALLS, FEEDBACK[0])),
     ],

@@ -24,6 +24,7 @@ from cds_service.edge.report import DEFAULT, KEYS, as_csv, as_table, report
 from cds_service.edge.safety import doors, is_loopback
 from cds_service.edge.sandbox_fhir import PATH as SANDBOX_FHIR
 from cds_service.edge.settings import Settings, settings
+from cds_service.edge.start import rehearse
 from cds_service.edge.store import Store
 from cds_service.edge.web import create_app
 from cds_service.errors import ConfigurationError, KnowledgeError, Refusal, Unavailable
@@ -68,6 +69,7 @@ def serve(host: str, port: int, cards: Path | None) -> None:
         lost = "no token passes and no feedback is taken" if site.callers else "no feedback is taken"
         click.echo(f"Warning: {lost} (503) until this is mended: {problem}", err=True)
     log_to_stderr()
+    rehearse(app)
     server = waitress.create_server(
         app,
         host=host,

@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
 from threading import BoundedSemaphore
 from typing import Any
 from urllib.parse import quote, urljoin
@@ -19,6 +20,7 @@ import orjson
 from cds_service.edge import urls
 from cds_service.edge.outbound import Limits, Reach, Unreachable, get
 from cds_service.edge.settings import FhirServer, Settings
+from cds_service.edge.watch import UNWATCHED, Watch
 from cds_service.hooks.lacking import Found, Wanted
 from cds_service.hooks.request import HookCall
 from cds_service.patient.pages import fault, next_link
@@ -34,17 +36,23 @@ _ID = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,128}")
 
 class Door:
     """Fetches for `respond`; one for a process. Called with a hook call and what it lacks, it answers within the
-    deadline: the pages of every query, or why they are not to be had.
+    deadline: the pages of every query, or why they are not to be had. `watch` is told how each went.
     """
 
-    def __init__(self, site: Settings):
-        self._site = site
+    def __init__(self, site: Settings, watch: Watch = UNWATCHED):
+        self._site, self._watch = site, watch
         self._servers = {server.base: server for server in site.fhir_servers}
         self._calls = BoundedSemaphore(site.fhir_calls)
         self._queries = ThreadPoolExecutor(site.fhir_queries, thread_name_prefix="fetch")
 
     def __call__(self, call: HookCall, wanted: Sequence[Wanted]) -> Mapping[str, Found]:
         """What was found, by prefetch key."""
+        with self._watch.step("fetch") as step:
+            found = self._found(call, wanted)
+            step.outcome = "failed" if any(isinstance(one, NotHad) for one in found.values()) else "ok"
+            return found
+
+    def _found(self, call: HookCall, wanted: Sequence[Wanted]) -> Mapping[str, Found]:
         server = self._servers.get(_base(call.fhir_server))
         reason = _why_not(call, server)
         if server is None or reason:
@@ -60,7 +68,11 @@ class Door:
     def _all(self, call: HookCall, server: FhirServer, wanted: Sequence[Wanted]) -> dict[str, Found]:
         """All queries at the same time, under one deadline."""
         until = time.monotonic() + self._site.fhir_seconds
-        asked = {one.need.key: self._queries.submit(self._one, call, server, one, until) for one in wanted}
+        asked = {
+            # a query belongs to what its call is watched under, in whatever thread it runs
+            one.need.key: self._queries.submit(copy_context().run, self._one, call, server, one, until)
+            for one in wanted
+        }
         wait(asked.values(), timeout=self._site.fhir_seconds)
         found = {key: _in_time(answer) for key, answer in asked.items()}
         reasons = [f"{key} ({answer.reason})" for key, answer in found.items() if isinstance(answer, NotHad)]
@@ -70,13 +82,15 @@ class Door:
 
     def _one(self, call: HookCall, server: FhirServer, wanted: Wanted, until: float) -> Found:
         pages: list[Any] = []
-        try:
-            for page in self._pages(call, server, wanted, until):
-                pages.append(page)
-        except Unreachable as failed:
-            # A server that keeps no such resources (404) is as good as a client that leaves the key out.
-            return _asked(failed.reason, tried=bool(pages) or failed.status != 404)
-        return tuple(pages)
+        with self._watch.step("query") as step:
+            try:
+                for page in self._pages(call, server, wanted, until):
+                    pages.append(page)
+            except Unreachable as failed:
+                step.outcome = "failed"
+                # A server that keeps no such resources (404) is as good as a client that leaves the key out.
+                return _asked(failed.reason, tried=bool(pages) or failed.status != 404)
+            return tuple(pages)
 
     def _pages(self, call: HookCall, server: FhirServer, wanted: Wanted, until: float) -> Iterator[Any]:
         """The pages of one query, or those after the one that was prefetched. Raises Unreachable."""

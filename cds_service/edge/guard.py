@@ -1,14 +1,19 @@
-"""What stands around every route: who may call, which browsers may read, headers of every answer, the audit line."""
+"""What stands around every route: who may call, which browsers may read, headers of every answer, who is told of it.
+
+Probes and Prometheus bring no token and come from wherever they run: what may be had without one is decided here too.
+"""
 
 import re
+import secrets
 import time
 
 from flask import Flask, Response, g, request
 
-from cds_service.edge.audit import audit
+from cds_service.edge.audit import Done
 from cds_service.edge.identity import Caller, Identity
 from cds_service.edge.safety import is_loopback
 from cds_service.edge.settings import Settings
+from cds_service.edge.watch import Watch
 from cds_service.errors import Forbidden, Problem
 from cds_service.hooks.catalogue import by_service
 
@@ -20,6 +25,13 @@ _FORWARDED = frozenset(
 _PORT = re.compile(r":[0-9]*$")
 #: what discovery_open opens
 _DISCOVERY = ("/cds-services", "/openapi.json")
+#: what whoever can connect may ask: it gives nothing away
+PROBES = ("/healthz", "/readyz")
+#: what CDS_METRICS opens
+METRICS = "/metrics"
+#: a request id as proxies make them: 32 hexadecimal digits or a UUID. Another text might name somebody.
+_REQUEST_ID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_ROUTES = {"call": "call", "feedback": "feedback", "services": "discovery", "description": "openapi"}
 _HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
@@ -33,17 +45,23 @@ _PREFLIGHT = {
 }
 
 
-def guard(app: Flask, site: Settings, identity: Identity | None) -> None:
+def guard(app: Flask, site: Settings, identity: Identity | None, watch: Watch) -> None:
     """Put the guard before and after every route of `app`. Without an identity only this machine is served,
-    unless the site is declared open. A route finds the caller in `g.caller`.
+    unless the site is declared open. A route finds the caller in `g.caller`; `watch` is told of every call.
     """
 
     @app.before_request
     def enter() -> Response | None:
-        g.started, g.caller = time.perf_counter(), Caller()
+        g.started, g.caller, g.request_id = time.perf_counter(), Caller(), _request_id()
+        g.begun = watch.begin(request.headers.get("traceparent", ""))
         if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
             return Response(status=204)  # a browser asks before it sends a token; nothing is done yet
-        if identity is not None:
+        if request.path in PROBES:
+            return None
+        if request.path == METRICS and site.metrics != "off":
+            if site.metrics == "loopback":
+                _only_this_machine("a call from the machine itself, or a site that has set CDS_METRICS=open")
+        elif identity is not None:
             if not (site.discovery_open and request.path in _DISCOVERY):
                 g.caller = identity.caller(request.headers.get("Authorization", ""), _audiences(site, request.path))
         elif not site.open:
@@ -53,10 +71,17 @@ def guard(app: Flask, site: Settings, identity: Identity | None) -> None:
     @app.after_request
     def leave(answer: Response) -> Response:
         answer.headers.extend({name: value for name, value in _HEADERS.items() if name not in answer.headers})
+        answer.headers["X-Request-Id"] = g.request_id
         if site.cors_origins:
             _cross_origin(answer, site)
-        _write_audit(answer)
+        watch.end(g.begun, _done(answer))
         return answer
+
+
+def _request_id() -> str:
+    """The id by which the lines of this call are found: the proxy's, or one of our own."""
+    named = request.headers.get("X-Request-Id", "")
+    return named if _REQUEST_ID.fullmatch(named) else secrets.token_hex(16)
 
 
 def _audiences(site: Settings, path: str) -> tuple[str, ...]:
@@ -68,7 +93,7 @@ def _audiences(site: Settings, path: str) -> tuple[str, ...]:
     return (own, own.removesuffix("/feedback")) if own.endswith("/feedback") else (own,)
 
 
-def _only_this_machine() -> None:
+def _only_this_machine(expected: str = "a call from the machine itself, or a site that has set CDS_CALLERS") -> None:
     """Refuse what is not from this machine: another peer, a proxy's peer, a name that a browser was led to."""
     here = (
         is_loopback(request.remote_addr or "")
@@ -76,8 +101,7 @@ def _only_this_machine() -> None:
         and is_loopback(_PORT.sub("", request.host))
     )
     if not here:
-        expected = "a call from the machine itself, or a site that has set CDS_CALLERS"
-        problem = Problem("the request", "no call from this machine, and no trusted callers are set", expected)
+        problem = Problem("the request", "no call from this machine", expected)
         raise Forbidden([problem], "not-loopback")
 
 
@@ -94,15 +118,18 @@ def _cross_origin(answer: Response, site: Settings) -> None:
         answer.headers.update(_PREFLIGHT)
 
 
-def _write_audit(answer: Response) -> None:
+def _done(answer: Response) -> Done:
+    """How the call ended, in words that may be told."""
     hook = by_service(str((request.view_args or {}).get("service", "")))
     caller: Caller = g.caller
-    audit(
+    route = "probe" if request.path in (*PROBES, METRICS) else _ROUTES.get(request.endpoint or "", "other")
+    return Done(
+        route=route,
         service=hook.service if hook else request.path.strip("/") if request.path in _DISCOVERY else "",
         method=request.method if request.method in ("GET", "HEAD", "POST", "OPTIONS") else "other",
         status=answer.status_code,
-        issuer=caller.issuer,
+        caller=caller.issuer,
         refused=g.get("refused", ""),
         cards=g.get("cards"),
-        ms=(time.perf_counter() - g.started) * 1000,
+        seconds=time.perf_counter() - g.started,
     )

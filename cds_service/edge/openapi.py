@@ -25,8 +25,12 @@ _KEPT = (*_ANY_BODY, UnknownService)
 _EMPTY = {"type": "object", "maxProperties": 0}
 
 
-def openapi(schemas: Path, version: str, public_url: str = "", authenticated: bool = False) -> dict[str, Any]:
-    """The OpenAPI document. `schemas` is the folder of schemas, `public_url` may be '' (then paths are relative)."""
+def openapi(
+    schemas: Path, version: str, public_url: str = "", authenticated: bool = False, metrics: bool = True
+) -> dict[str, Any]:
+    """The OpenAPI document. `schemas` is the folder of schemas, `public_url` may be '' (then paths are relative);
+    `metrics` tells whether there are any.
+    """
     parts: dict[str, Any] = {}
     discovery = _part("discovery", schemas, parts)
     _part("outcome", schemas, parts)
@@ -34,6 +38,7 @@ def openapi(schemas: Path, version: str, public_url: str = "", authenticated: bo
         "/cds-services": {"get": _operation("discovery", "The services offered", discovery)},
         "/openapi.json": {"get": _operation("openapi", "This document", {"type": "object", "required": ["openapi"]})},
     }
+    paths |= _probes(metrics)
     answer, sent = _part("response", schemas, parts), _part("feedback", schemas, parts)
     for hook in HOOKS:
         operation = _operation(hook.service, hook.title, answer, _CALL, _body(hook, schemas, parts))
@@ -67,6 +72,36 @@ def _body(hook: Hook, schemas: Path, parts: dict[str, Any]) -> dict[str, Any]:
     """The body of a call: the envelope, and what its hook says about the context."""
     envelope, context = _part("request", schemas, parts), _part(hook.schema, schemas, parts)
     return {"allOf": [envelope, {"properties": {"hook": {"const": hook.name}, "context": context}}]}
+
+
+def _probes(metrics: bool) -> dict[str, Any]:
+    """What probes and Prometheus ask, who bring no token."""
+    ready = {"description": "It can serve", **_json(_READY)}
+    paths: dict[str, Any] = {
+        "/healthz": _probe("health", "Is the process alive", {"200": {"description": "It is", **_json(_STATUS)}}),
+        "/readyz": _probe(
+            "readiness", "Can it serve", {"200": ready, "503": {**ready, "description": "It cannot, and what it lacks"}}
+        ),
+    }
+    if metrics:
+        text = {"description": "Counts and times", "content": {"text/plain": {"schema": {"type": "string"}}}}
+        answers = {"200": text, "403": _refused(Forbidden), "503": _refused(Unavailable)}
+        paths["/metrics"] = _probe("metrics", "What was counted, for Prometheus", answers)
+    return paths
+
+
+def _probe(ident: str, summary: str, answers: dict[str, Any]) -> dict[str, Any]:
+    return {"get": {"operationId": ident, "summary": summary, "security": [{}], "responses": answers}}
+
+
+def _words(**words: list[str]) -> dict[str, Any]:
+    """A small object of fixed words."""
+    properties = {name: {"enum": listed} for name, listed in words.items()}
+    return {"type": "object", "required": list(words), "properties": properties, "additionalProperties": False}
+
+
+_STATUS = _words(status=["alive"])
+_READY = _words(status=["ready", "not ready"], knowledge=["loaded"], models=["warm"], store=["up", "down"])
 
 
 def _operation(

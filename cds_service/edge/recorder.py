@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from cds_service.edge.store import Store
+from cds_service.edge.watch import UNWATCHED, Watch
 from cds_service.errors import Unavailable
 from cds_service.hooks.listing import Listing, Place, imprint_of, listing
 
@@ -17,11 +18,12 @@ _KNOWN_MOST, _WAITING_MOST, _BATCH = 8192, 256, 64
 
 class Recorder:
     """Hands the listings of cards to a thread that writes them. What could not be written is counted in `dropped` and
-    handed over again when such a card is next shown.
+    handed over again when such a card is next shown; `watch` is told of each.
     """
 
-    def __init__(self, store: Store, stands: Mapping[str, Place]):
+    def __init__(self, store: Store, stands: Mapping[str, Place], watch: Watch = UNWATCHED):
         self.dropped = 0
+        self._watch = watch
         self._store = store
         self._stands = stands
         self._lock = threading.Lock()
@@ -60,7 +62,7 @@ class Recorder:
             try:
                 self._waiting.put_nowait(seen)
             except queue.Full:
-                self.dropped += 1
+                self._drop(1)
                 return
             while len(self._known) >= _KNOWN_MOST:
                 self._known.pop(next(iter(self._known)))
@@ -82,6 +84,10 @@ class Recorder:
 
     def _forget(self, unwritten: list[Listing]) -> None:
         with self._lock:
-            self.dropped += len(unwritten)
+            self._drop(len(unwritten))
             for one in unwritten:
                 self._known.pop(one.imprint, None)
+
+    def _drop(self, number: int) -> None:
+        self.dropped += number
+        self._watch.count("listings_dropped", by=number)

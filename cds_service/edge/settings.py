@@ -4,7 +4,7 @@ import os
 import re
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
@@ -65,6 +65,12 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="CDS_", frozen=True, extra="ignore", hide_input_in_errors=True)
 
+    cards: Path | None = Field(default=None, description="Folder of the knowledge files, where not the package's own.")
+    bind: str = Field(
+        default="127.0.0.1:8080",
+        pattern=r"^(unix:/.+|\S+:[0-9]{1,5})$",
+        description="Where gunicorn listens, with the configuration that is shipped: host:port, or unix:/path.",
+    )
     max_body: int = Field(default=16 * 1024 * 1024, gt=0, description="Largest body of a call, in bytes.")
 
     remember: int = Field(
@@ -122,6 +128,14 @@ class Settings(BaseSettings):
         default=3, gt=0, description="Most calls that wait for FHIR servers at the same time: fewer than threads."
     )
 
+    metrics: Literal["off", "loopback", "open"] = Field(
+        default="loopback",
+        description="Who may read /metrics: nobody, this machine without a proxy between, or whoever can connect.",
+    )
+    otel: bool = Field(
+        default=False, description="Trace with OpenTelemetry; where to is told by its own OTEL_… variables."
+    )
+
     @field_validator("database")
     @classmethod
     def _is_a_database(cls, value: str) -> str:
@@ -138,6 +152,13 @@ class Settings(BaseSettings):
             raise ValueError("PostgreSQL needs a driver: pip install 'cds-service[postgres]'")
         return value
 
+    @field_validator("otel")
+    @classmethod
+    def _can_trace(cls, value: bool) -> bool:
+        if value and not _is_installed("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http"):
+            raise ValueError("tracing needs OpenTelemetry: pip install 'cds-service[otel]'")
+        return value
+
     @field_validator("algorithms")
     @classmethod
     def _asymmetric(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -151,6 +172,13 @@ class Settings(BaseSettings):
         if not all(re.fullmatch(_ORIGIN, origin) for origin in value):
             raise ValueError("scheme://host[:port] in lower case, without a path; no wildcard")
         return value
+
+
+def _is_installed(*modules: str) -> bool:
+    try:
+        return all(find_spec(module) for module in modules)
+    except ModuleNotFoundError:  # nor what it stands in
+        return False
 
 
 def settings() -> Settings:

@@ -26,6 +26,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from cds_service.edge.migrate import is_behind, revision, upgrade
 from cds_service.edge.tables import FEEDBACK, LISTING, REVISION, TOKEN_USE
+from cds_service.edge.watch import UNWATCHED, Watch
 from cds_service.errors import Problem, Unavailable
 from cds_service.hooks.feedback import Entry
 from cds_service.hooks.listing import Listing, imprint_of
@@ -62,13 +63,15 @@ class Count:
 class Store:
     """A database by its SQLAlchemy URL. Connects when first used, in the process that uses it.
 
-    `patience` is the time in seconds that a statement or a lock may take before the store counts as down.
+    `patience` is the time in seconds that a statement or a lock may take before the store counts as down; `watch` is
+    told how each transaction went.
     """
 
-    def __init__(self, url: str, keep_comments: bool = False, patience: float = 5.0):
+    def __init__(self, url: str, keep_comments: bool = False, patience: float = 5.0, watch: Watch = UNWATCHED):
         self._url = make_url(url)
         self._keep_comments = keep_comments
         self._patience = patience
+        self._watch = watch
         self._insert = sqlite.insert if self._url.get_backend_name() == "sqlite" else postgresql.insert
         self._engine = self._made()
         self._process = os.getpid()
@@ -142,9 +145,12 @@ class Store:
             upgrade(connection)
 
     def problem(self) -> str:
-        """'' where the store can be used now, else why not."""
+        """'' where the store can be written now, else why not."""
         try:
-            with self._transaction(reads=True):
+            with self._transaction() as connection:  # SQLite takes its lock for writing at once
+                postgres = connection.dialect.name == "postgresql"
+                if postgres and connection.scalar(text("SHOW transaction_read_only")) == "on":
+                    return str(_unavailable("it is read-only"))
                 return ""
         except Unavailable as error:
             return str(error)
@@ -188,7 +194,7 @@ class Store:
     @contextmanager
     def _transaction(self, reads: bool = False) -> Iterator[Connection]:
         """A transaction over a store with the schema of this version; committed when the block ends without error."""
-        with self._guarded():
+        with self._watch.step("store"), self._guarded():
             if not self._ready:
                 self._make_ready()
             with self._engine.connect().execution_options(reads=reads) as connection, connection.begin():

@@ -13,8 +13,10 @@ from cds_service.edge.callers import Callers, read_callers
 from cds_service.edge.clock import today
 from cds_service.edge.fetch import Door
 from cds_service.edge.guard import guard
+from cds_service.edge.health import add_health
 from cds_service.edge.identity import Identity
 from cds_service.edge.invented import invented
+from cds_service.edge.metrics import Metrics
 from cds_service.edge.openapi import openapi
 from cds_service.edge.outcome import answer_refusals
 from cds_service.edge.pages.pages import add_pages
@@ -25,6 +27,7 @@ from cds_service.edge.safety import unsafe
 from cds_service.edge.sandbox_fhir import sandbox_fhir
 from cds_service.edge.settings import Settings, settings
 from cds_service.edge.store import Origin, Store
+from cds_service.edge.watch import Traces, Watch
 from cds_service.errors import ConfigurationError, NotJson, Problem, UnknownService
 from cds_service.hooks.catalogue import HOOKS, Hook, by_service
 from cds_service.hooks.discovery import discovery
@@ -50,16 +53,20 @@ def create_app(
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = site.max_body
     app.url_map.merge_slashes = False  # another path is another path, not a redirect
-    store = Store(site.database, site.feedback_comments)
-    app.extensions["store"] = store
-    answer_refusals(app)
-    guard(app, site, Identity(callers, site.token_seconds, store, clock) if callers else None)
-    knowledge = load(cards)
+    knowledge = load(cards or site.cards)
+    stands = places(knowledge)
     responder = Responder(knowledge, site.remember)
-    recorder = Recorder(store, places(knowledge))
-    door = Door(site)
+    metrics = Metrics(knowledge, version("cds-service"), stands, responder.caches()) if site.metrics != "off" else None
+    watch = Watch(metrics, _traces(site))
+    store = Store(site.database, site.feedback_comments, watch=watch)
+    recorder = Recorder(store, stands, watch)
+    door = Door(site, watch)
+    app.extensions |= {"store": store, "watch": watch, "responder": responder}
+    answer_refusals(app)
+    guard(app, site, Identity(callers, site.token_seconds, store, clock) if callers else None, watch)
+    add_health(app, store, metrics, needs_store=bool(callers))
     offered = orjson.dumps(discovery(knowledge))
-    described = orjson.dumps(openapi(schemas, version("cds-service"), site.public_url, bool(callers)))
+    described = orjson.dumps(openapi(schemas, version("cds-service"), site.public_url, bool(callers), bool(metrics)))
     warm_up()
     if site.sandbox:
         told = invented(knowledge)
@@ -80,6 +87,7 @@ def create_app(
         hook = _hook(service)
         answer = responder.respond(replace(parse(_body(), hook, schemas), today=today()), door)
         recorder.see(answer["cards"])
+        watch.answer(hook.service, answer)
         g.cards = len(answer["cards"])
         return _json(orjson.dumps(answer))
 
@@ -87,7 +95,9 @@ def create_app(
     def feedback(service: str) -> Response:
         """Answered when it is stored; the answer is the same whether it was stored before or now."""
         hook = _hook(service)
-        store.keep(Origin(hook.service, g.caller.issuer, g.caller.tenant), parse_feedback(_body(), schemas))
+        entries = parse_feedback(_body(), schemas)
+        store.keep(Origin(hook.service, g.caller.issuer, g.caller.tenant), entries)
+        watch.feedback(entries)
         return _json(b"{}")
 
     return app
@@ -100,6 +110,15 @@ def _callers(site: Settings, schemas: Path) -> Callers:
     if problems:
         raise ConfigurationError(problems)
     return callers
+
+
+def _traces(site: Settings) -> Traces | None:
+    """Where spans go. OpenTelemetry is not even imported unless the site wants it."""
+    if not site.otel:
+        return None
+    from cds_service.edge.tracing import Spans
+
+    return Spans(version("cds-service"))
 
 
 def _hook(service: str) -> Hook:

@@ -31,7 +31,7 @@ class Writer:
     def __init__(self, knowledge: Knowledge, adviser: Adviser):
         self._knowledge = knowledge
         self._adviser = adviser
-        self._text = lru_cache(maxsize=_TEXTS)(self._written)
+        self.text = lru_cache(maxsize=_TEXTS)(self._written)
         self._labels = lru_cache(maxsize=_LABELS)(self._labelled)
         self._links = lru_cache(maxsize=_TEXTS)(self._linked)
         self._fingerprint = lru_cache(maxsize=_TEXTS)(fingerprint)
@@ -55,7 +55,7 @@ class Writer:
         written: list[dict[str, Any]] = []
         because: Reasons = {}
         for plan in self._knowledge.cards:
-            head, body, listed, mark = self._text(plan.id, answers, values, labels, not written)
+            head, body, listed, mark = self.text(plan.id, answers, values, labels, not written)
             if not listed:
                 continue
             if created and not written:

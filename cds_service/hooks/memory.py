@@ -6,6 +6,7 @@ It holds facts of patients, so it is in memory only, small, and can be switched 
 
 from collections import OrderedDict
 from collections.abc import Mapping
+from functools import _CacheInfo
 from hashlib import sha256
 from threading import Lock
 from typing import Any, NamedTuple
@@ -31,6 +32,10 @@ class Memory:
         self._latest: OrderedDict[bytes, Known] = OrderedDict()
         self._lock = Lock()
         self.hits = self.misses = 0
+
+    def cache_info(self) -> _CacheInfo:
+        """How often it was of use, and how much is in it, as functools tell it of their caches."""
+        return _CacheInfo(self.hits, self.misses, self._most, len(self._latest))
 
     def key(self, patient: str, today: str, prefetch: Mapping[str, Any]) -> bytes:
         """What a record is known by; nothing where none is remembered, or it holds what is no JSON."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import _CacheInfo
 from typing import Any
 
 from cds_service.decision.advise import Advice, Adviser
@@ -74,6 +75,15 @@ class Responder:
             orders = self._reader.orders((*asked.resources, *dispatched), asked.beside, record)
             context = order_rows(asked, orders, shown(orders, self.knowledge), _said(gate))
         return Trace(record, facts, known, gate, advice.verdicts, context)
+
+    def caches(self) -> Mapping[str, Callable[[], _CacheInfo]]:
+        """What is remembered from call to call, by name: how often it was of use, how much it is."""
+        return {
+            "records": self.memory.cache_info,
+            **self._reader.caches(),
+            "advice": self._adviser.advise.cache_info,
+            "texts": self._writer.text.cache_info,
+        }
 
     # ANSWERS
 
@@ -168,6 +178,11 @@ def _created_rows(created: Created) -> list[dict[str, Any]]:
 def _said(gate: str) -> str:
     """Why there is no card, in words."""
     return _OVER_SAID if gate == OVER else gate
+
+
+def fixed(reason: str) -> str:
+    """The reason why there is no card, without the note in brackets that tells of the record: words of a closed set."""
+    return reason.partition(" (")[0]
 
 
 def _gate(facts: Mapping[str, Fact], advice: Advice) -> str:

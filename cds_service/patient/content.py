@@ -154,6 +154,7 @@ class Contents:
     def __init__(self, recogniser: Recogniser):
         self._recogniser = recogniser
         self._read = lru_cache(maxsize=REMEMBERED)(self._from_bytes)
+        self.cache_info = self._read.cache_info
 
     def of(self, resource: Resource) -> Content:
         """The content of a resource in the shape of R4."""

@@ -1,6 +1,7 @@
 """From a record to facts: one function for each kind of fact, in the order in which they build on each other."""
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import _CacheInfo
 from operator import itemgetter
 from types import MappingProxyType
 
@@ -92,6 +93,15 @@ class Reader:
             if isinstance(one, Atom):
                 self._places[one.fact][one.answer] = n
         self._open = [(n, one.fact) for n, one in enumerate(knowledge.questions) if isinstance(one, Open)]
+
+    def caches(self) -> Mapping[str, Callable[[], _CacheInfo]]:
+        """What is remembered from record to record, by name."""
+        recogniser = self._lens.recogniser
+        return {
+            "contents": self._lens.contents.cache_info,
+            "codes": recogniser.coded.cache_info,
+            "words": recogniser.spoken.cache_info,
+        }
 
     def orders(self, in_hand: Iterable[Held], beside: Iterable[Held], record: Record) -> tuple[Order, ...]:
         """Which drugs the orders in hand name; the record only lends its Medications."""
