@@ -4,13 +4,13 @@ Never a patient, a user, a token, a hookInstance, an address or any other value 
 the lines of one call, is a number that means nothing: see guard.py.
 """
 
-import json
 import logging
 import re
 import sys
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+import orjson
 from flask import g, has_request_context
 
 _log = logging.getLogger("cds_service.audit")
@@ -77,7 +77,7 @@ class JsonLines(logging.Formatter):
             line["request"] = g.request_id
         if record.exc_info and record.exc_info[0]:
             line["exception"] = record.exc_info[0].__name__
-        return json.dumps({**line, **getattr(record, "fields", {})})
+        return orjson.dumps({**line, **getattr(record, "fields", {})}).decode()
 
     def event(self, record: logging.LogRecord) -> str:
         """What happened, in words."""

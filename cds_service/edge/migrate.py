@@ -1,22 +1,27 @@
-"""The schema of the store: which one it has, and bringing it to the one of this version, under a lock."""
+"""The schema of the store: which one it has, and bringing it to the one of this version, under a lock.
+
+Alembic is loaded where something is to be done: a worker that finds its store in order does without it.
+"""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, inspect, text
 
 from cds_service.edge.tables import REVISION
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 _SCRIPTS = Path(__file__).parent / "migrations"
 #: the key of PostgreSQL's advisory lock, this service's own
 _LOCK = 0x0CD5
 
 
-def config(connection: Connection | None = None) -> Config:
+def config(connection: Connection | None = None) -> "Config":
     """Alembic's configuration, over an open connection."""
+    from alembic.config import Config
+
     made = Config(attributes={"connection": connection})
     made.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
     made.set_main_option("path_separator", "os")
@@ -25,11 +30,15 @@ def config(connection: Connection | None = None) -> Config:
 
 def revision(connection: Connection) -> str:
     """The schema that the store has; '' where it has none yet."""
-    return MigrationContext.configure(connection).get_current_revision() or ""
+    if not inspect(connection).has_table("alembic_version"):
+        return ""
+    return str(connection.scalar(text("SELECT version_num FROM alembic_version")) or "")
 
 
 def is_behind(found: str) -> bool:
     """Whether a schema is an older one of this service, or none at all, so that it can be upgraded."""
+    from alembic.script import ScriptDirectory
+
     known = {script.revision for script in ScriptDirectory.from_config(config()).walk_revisions()}
     return found != REVISION and (not found or found in known)
 
@@ -42,4 +51,6 @@ def upgrade(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
         connection.execute(text("SET LOCAL statement_timeout = 0"))
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+    from alembic import command
+
     command.upgrade(config(connection), "head")

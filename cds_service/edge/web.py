@@ -19,9 +19,6 @@ from cds_service.edge.invented import invented
 from cds_service.edge.metrics import Metrics
 from cds_service.edge.openapi import openapi
 from cds_service.edge.outcome import answer_refusals
-from cds_service.edge.pages.pages import add_pages
-from cds_service.edge.pages.samples import samples
-from cds_service.edge.pages.trial import Bench
 from cds_service.edge.recorder import Recorder
 from cds_service.edge.safety import unsafe
 from cds_service.edge.sandbox_fhir import sandbox_fhir
@@ -72,6 +69,10 @@ def create_app(
         told = invented(knowledge)
         app.register_blueprint(sandbox_fhir(told, site.sandbox_patients))
         if not callers:  # a browser brings no token
+            from cds_service.edge.pages.pages import add_pages  # not loaded where no pages are offered
+            from cds_service.edge.pages.samples import samples
+            from cds_service.edge.pages.trial import Bench
+
             add_pages(app, knowledge, Bench(responder, samples(told), schemas, door), recorder, store)
 
     @app.get("/openapi.json")
