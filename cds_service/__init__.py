@@ -59,6 +59,7 @@ The map, in reading order. A module imports only modules above it; a test keeps 
     patient.establish        from a record to facts
     patient.queries          the FHIR queries that the facts need
     patient.pages            what a FHIR server answers to one query, page by page
+    patient.whose            whose a resource is that comes without a call
     patient.draft            a draft order, a record as a client prefetches it
 
     hooks.catalogue          the hooks this service answers
@@ -110,6 +111,7 @@ The map, in reading order. A module imports only modules above it; a test keeps 
     edge.explain             a trace for a reader, as text and as JSON
     edge.invented            the invented patients that the package ships
     edge.bulk                records as files, in the layout of Bulk Data
+    edge.replay.line         the line of one patient in a run
     edge.sandbox_fhir        a read-only FHIR server over them
     edge.pages.shown         text, Markdown and JSON on a page
     edge.pages.house         what stands around every page

@@ -1,6 +1,6 @@
 """The program in one function: a hook call in, cited cards out. Pure but for `fetch`, the only door outside."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,16 +42,23 @@ class Trace:
     context: list[dict[str, Any]]
 
 
-class Responder:
-    """Answers hook calls with one knowledge, compiled once."""
+def _unheard(record: Record) -> None:
+    """Nobody wants to hear of records."""
 
-    def __init__(self, knowledge: Knowledge):
+
+class Responder:
+    """Answers hook calls with one knowledge, compiled once. `heard` is told of each record that was gathered, for who
+    counts what was set aside.
+    """
+
+    def __init__(self, knowledge: Knowledge, heard: Callable[[Record], None] = _unheard):
         self.knowledge = knowledge
         self.needs = queries(knowledge)
         self._reader = Reader(knowledge)
         self._adviser = Adviser(knowledge)
         self._writer = Writer(knowledge, self._adviser)
         self._drug_writer = DrugWriter(knowledge, self._adviser, self._writer)
+        self._heard = heard
         self._answers = {Answers.OPTIONS: self._list_options, Answers.DRUGS: self._tell_of_drugs}
 
     def respond(self, call: HookCall, fetch: Fetch = closed) -> dict[str, Any]:
@@ -124,6 +131,7 @@ class Responder:
         prefetch, cut_short = filled(call, self.needs, fetch)
         record = gather(call.patient, prefetch, self.needs, call.today)
         record.set_aside += cut_short
+        self._heard(record)
         lacking = [
             problem(need, state, prefetch.get(need.key))
             for need in self.needs
