@@ -1,4 +1,4 @@
-"""The command line: `cds-service serve | check | explain | synthesize | sources … | feedback … | database …`."""
+"""The command line: `cds-service serve | check | explain | synthesize | replay | sources | feedback | database`."""
 
 import json
 import sys
@@ -20,6 +20,7 @@ from cds_service.edge.explain import explain as explain_text
 from cds_service.edge.files import call_of
 from cds_service.edge.invented import Invented, invented
 from cds_service.edge.outcome import outcome
+from cds_service.edge.replay.command import replay
 from cds_service.edge.report import DEFAULT, KEYS, as_csv, as_table, report
 from cds_service.edge.safety import doors, is_loopback
 from cds_service.edge.sandbox_fhir import PATH as SANDBOX_FHIR
@@ -164,6 +165,9 @@ def _records(told: Invented, patients: int, seed: int, stories: bool) -> Iterato
         yield record(story, told.vocabulary)
     for story, visits in told.population.stories(patients, seed):
         yield record(story, told.vocabulary, visits)
+
+
+main.add_command(replay)
 
 
 @main.group()

@@ -1,0 +1,124 @@
+"""The export, sorted by patient on disk: each line goes to one of some partitions, by a hash of its patient's id.
+
+A partition is read a batch of patients at a time, so that neither the number of patients nor an uneven spread of them
+decides how much memory is needed. A line is kept as `id TAB line`: bytewise order is the order of patients, and of the
+lines of each.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from pathlib import Path
+from zlib import crc32
+
+from cds_service.edge.replay.reading import MOST, Group, Placed
+
+#: how much is held in memory before it is written, and how much is read at once
+_HELD = 32 * 1024 * 1024
+_PARTITION, _PARTITIONS = 8 * 1024 * 1024, 512
+_SHARED = "shared"
+_TAB = b"\t"
+
+
+def partitions_for(size: int) -> int:
+    """Into how many partitions so many bytes go."""
+    return min(_PARTITIONS, size // _PARTITION + 1)
+
+
+class Spill:
+    """The partitions of an export in a folder. Each `writer` writes files of its own."""
+
+    def __init__(self, folder: Path, partitions: int):
+        self._folder = folder
+        self._partitions = partitions
+
+    def take(self, used: Iterable[tuple[Placed, bytes]], writer: str) -> None:
+        """Put lines where they belong."""
+        held, size = defaultdict[str, list[bytes]](list), 0
+        names = [f"{number:04}" for number in range(self._partitions)]
+        for placed, line in used:
+            key = placed.owner.encode()
+            name = _SHARED if placed.shared else names[crc32(key) % self._partitions]
+            held[name] += (key, _TAB, line, b"\n")
+            size += len(line)
+            if size > _HELD:
+                self._write(held, writer)
+                size = 0
+        self._write(held, writer)
+
+    def _write(self, held: dict[str, list[bytes]], writer: str) -> None:
+        for name, rows in held.items():
+            with (self._folder / f"{name}.{writer}").open("ab") as file:
+                file.write(b"".join(rows))
+        held.clear()
+
+    def shared(self) -> Iterator[tuple[str, bytes]]:
+        """The lines that are nobody's, each with its id."""
+        for row in _rows(self._files(_SHARED)):
+            key, _, line = row.partition(_TAB)
+            yield key.decode(), line
+
+    def size(self, number: int) -> int:
+        """How many bytes a partition holds."""
+        return sum(path.stat().st_size for path in self._files(f"{number:04}"))
+
+    def groups(self, number: int) -> Iterator[Group]:
+        """The patients of a partition in bytewise order of their ids."""
+        files = self._files(f"{number:04}")
+        if self.size(number) <= _HELD:
+            yield from _groups(sorted(_rows(files)))
+            return
+        sizes: dict[bytes, tuple[int, int]] = defaultdict(lambda: (0, 0))
+        for row in _rows(files):
+            key, _, line = row.partition(_TAB)
+            count, size = sizes[key]
+            sizes[key] = (count + 1, size + len(line))
+        for batch in _batches(sizes):
+            yield from _batch(files, batch, sizes)
+
+    def _files(self, name: str) -> list[Path]:
+        return sorted(self._folder.glob(f"{name}.*"))
+
+
+def _rows(files: list[Path]) -> Iterator[bytes]:
+    for path in files:
+        with path.open("rb") as file:
+            for row in file:
+                yield row[:-1]
+
+
+def _groups(rows: Iterable[bytes]) -> Iterator[Group]:
+    for key, owned in groupby(rows, key=lambda row: row.partition(_TAB)[0]):
+        after = len(key) + 1
+        found = [row[after:] for row in owned]
+        yield group(key.decode(), found, sum(map(len, found)), len(found))
+
+
+def group(patient: str, found: list[bytes], size: int, count: int) -> Group:
+    """The lines of a patient, unless they are too many to be read."""
+    return Group(patient, found if size <= MOST else (), count)
+
+
+def _batches(sizes: dict[bytes, tuple[int, int]]) -> Iterator[set[bytes]]:
+    """The patients in order, so many at once as may be held; those who are too large count for nothing."""
+    batch, held = set[bytes](), 0
+    for key in sorted(sizes):
+        size = sizes[key][1] if sizes[key][1] <= MOST else 0
+        if held + size > _HELD:
+            yield batch
+            batch, held = set(), 0
+        batch.add(key)
+        held += size
+    yield batch
+
+
+def _batch(files: list[Path], batch: set[bytes], sizes: dict[bytes, tuple[int, int]]) -> Iterator[Group]:
+    """The patients of a batch, in order."""
+    found = defaultdict[bytes, list[bytes]](list)
+    for row in _rows(files):
+        key, _, line = row.partition(_TAB)
+        if key in batch and sizes[key][1] <= MOST:
+            found[key].append(line)
+    for key in sorted(batch):
+        count, size = sizes[key]
+        yield group(key.decode(), sorted(found.pop(key, ())), size, count)
