@@ -124,6 +124,7 @@ The map, in reading order. A module imports only modules above it; a test keeps 
     edge.replay.progress     how far it is, on a terminal
     edge.replay.folder       a run over files
     edge.replay.stream       a run over a stream
+    edge.replay.spark        the same run on Apache Spark
     edge.replay.command      `cds-service replay`
     edge.sandbox_fhir        a read-only FHIR server over them
     edge.pages.shown         text, Markdown and JSON on a page

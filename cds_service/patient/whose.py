@@ -53,6 +53,8 @@ def _medication(element: Any) -> Iterator[str]:
 
 
 def _patient(reference: str) -> str:
+    if reference.startswith("Patient/") and reference.count("/") == 1:
+        return reference.removeprefix("Patient/")  # the usual case
     if reference.startswith(_URN):
         return reference.removeprefix(_URN)
     kind, _, ident = local(reference).partition("/")

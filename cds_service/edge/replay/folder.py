@@ -1,7 +1,6 @@
 """A run over the files of an export: sort the lines by patient, then answer for one partition after the other."""
 
 import os
-import re
 import shutil
 from collections import defaultdict
 from collections.abc import Iterator
@@ -23,7 +22,6 @@ from cds_service.edge.replay.shared import Shared, keep
 from cds_service.edge.replay.sources import File, Slice, read, slices
 from cds_service.edge.replay.spill import Spill
 from cds_service.edge.replay.workers import worked
-from cds_service.patient.record import CALLED
 
 _DONE, _INDEX = "sorted.json", "index.db"
 
@@ -54,7 +52,7 @@ def replay_folder(plan: Plan, run: Run, files: list[File], show: Show) -> dict[s
     if not done.exists():
         write(done, [orjson.dumps(_sort(work, files, plan.processes, show))])
     seen = orjson.loads(done.read_bytes())
-    terms = plan.terms(seen["kinds"], described["today"])
+    terms = plan.terms(seen["kinds"], [one.name for one in files], described["today"])
     left = [number for number in range(work.partitions) if number not in run.parts]
     show("Answering", worked(partial(_answer, work, terms), left, plan.processes), sum(map(work.spill.size, left)))
     return run.finish(seen["lines"], seen["problems"])
@@ -74,9 +72,8 @@ def _sort(work: _Work, files: list[File], processes: int, show: Show) -> dict[st
     tallies = defaultdict[str, Tally](Tally)
     for number, piece in pieces:
         tallies[piece.file.name].follow(seen[number])
-    named = {CALLED.get(word, word) for file in files for word in re.split("[^A-Za-z]+", file.name)}
     return {
-        "kinds": sorted(named.union(*(one.kinds for one in tallies.values()))),
+        "kinds": sorted(set[str]().union(*(one.kinds for one in tallies.values()))),
         "lines": sum(one.lines for one in tallies.values()),
         "problems": [problem for name in sorted(tallies) for problem in tallies[name].told(name)],
     }

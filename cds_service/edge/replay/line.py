@@ -14,7 +14,7 @@ One JSON object with sorted members, the same bytes on every engine:
 Nothing of the record gets into it but the id: values of facts are words of the knowledge, notes stay behind.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -80,7 +80,7 @@ def _line(
         "reason": reason,
         "resources": resources,
         "facts": known,
-        "unknown": _sorted(name for name, value in known.items() if value == _UNKNOWN),
+        "unknown": sorted(name for name, value in known.items() if value == _UNKNOWN),
         "options": options or {},
         "set_aside": set_aside,
     }
@@ -90,11 +90,7 @@ def _option(entry: Mapping[str, Any], sections: Mapping[str, str]) -> dict[str, 
     return {
         "section": sections[entry["option"]],
         "status": entry["status"],
-        "citations": _sorted(f"{one['source']} {one['passage']} {one['position']}" for one in entry["citations"]),
-        "missing": _sorted(entry["missing"]),
-        "because": _sorted(f"{one['fact']}={one['value']}" for one in entry["because"]),
+        "citations": sorted([f"{one['source']} {one['passage']} {one['position']}" for one in entry["citations"]]),
+        "missing": sorted(entry["missing"]),
+        "because": sorted([f"{one['fact']}={one['value']}" for one in entry["because"]]),
     }
-
-
-def _sorted(words: Iterable[str]) -> list[str]:
-    return sorted(set(words))

@@ -9,7 +9,8 @@ from contextlib import ExitStack
 from heapq import merge
 from pathlib import Path
 
-_TAB = b"\t"
+from cds_service.edge.replay.reading import TAB
+
 #: how many files are merged at once
 _AT_ONCE = 200
 
@@ -43,12 +44,12 @@ class Parts:
 
 def row(patient: str, line: bytes) -> bytes:
     """The row of a patient's line."""
-    return patient.encode() + _TAB + line
+    return patient.encode() + TAB + line
 
 
 def taken_apart(one: bytes) -> tuple[bytes, bytes]:
     """The id and the line of a row."""
-    key, _, line = one.partition(_TAB)
+    key, _, line = one.partition(TAB)
     return key, line
 
 

@@ -1,5 +1,6 @@
 """What a replay is asked to do."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -8,6 +9,7 @@ from typing import Any
 
 from cds_service.edge.replay.answering import Answering, Terms, answering
 from cds_service.edge.replay.sources import File
+from cds_service.patient.record import CALLED
 
 #: standard input in place of a folder
 STREAM = "-"
@@ -31,10 +33,12 @@ class Plan:
         """What answers, with the knowledge asked for."""
         return answering(self.cards)
 
-    def terms(self, kinds: Iterable[str], today: str) -> Terms:
-        """What holds for every patient, where the input has these types."""
+    def terms(self, kinds: Iterable[str], names: Iterable[str], today: str) -> Terms:
+        """What holds for every patient, where the input has resources of these types and files of these names."""
         read = frozenset(need.type for need in self.answers.needs)
-        return Terms(today, (read if self.complete else read & frozenset(kinds)) - self.lacking)
+        words = {word for name in names for word in re.split("[^A-Za-z]+", name.rpartition("/")[2])}
+        held = {CALLED.get(word, word) for word in words.union(kinds)}
+        return Terms(today, (read if self.complete else read & held) - self.lacking)
 
     def description(self, files: Iterable[File], today: str, partitions: int) -> dict[str, Any]:
         """The run as it is begun."""

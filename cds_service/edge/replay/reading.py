@@ -5,6 +5,7 @@ NDJSON (https://github.com/ndjson/ndjson-spec): one resource a line, in UTF-8. B
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any, BinaryIO, NamedTuple
 
 import orjson
@@ -16,6 +17,8 @@ from cds_service.patient.whose import SHARED, whose
 #: the most that is read of one patient, in bytes, as of one call; and so the longest line
 MOST = 16 * 1024 * 1024
 _BLOCK = 1024 * 1024
+#: between an id and what belongs to it: bytewise order of such rows is the order of the ids
+TAB = b"\t"
 _BOM = b"\xef\xbb\xbf"
 
 NO_JSON = "no JSON in UTF-8"
@@ -55,7 +58,7 @@ def placing(needs: Iterable[Need]) -> Place:
         try:
             resource = orjson.loads(line)
         except orjson.JSONDecodeError:
-            return place(line.removeprefix(_BOM)) if line.startswith(_BOM) else _UNUSED[NO_JSON]
+            return _UNUSED[NO_JSON]
         kind = word(resource.get("resourceType")) if isinstance(resource, dict) else ""
         if not kind:
             return _UNUSED[NO_RESOURCE]
@@ -123,18 +126,20 @@ class Tally:
 def used(read: Iterable[bytes], place: Place, tally: Tally) -> Iterator[tuple[Placed, bytes]]:
     """The lines that are used, with where they belong; the others are counted."""
     kinds = tally.kinds
-    for line in read:
-        tally.place += 1
+    for number, line in enumerate(read, tally.place + 1):
+        tally.place = number
         whole = line.strip()
         if not whole:
             continue
         tally.lines += 1
+        if whole.startswith(_BOM):
+            whole = whole.removeprefix(_BOM)
         placed = place(whole)
         if placed.problem:
             tally.note(placed.problem)
         else:
             kinds.add(placed.kind)
-            yield placed, whole.removeprefix(_BOM)
+            yield placed, whole
 
 
 class Group(NamedTuple):
@@ -146,3 +151,16 @@ class Group(NamedTuple):
     lines: Sequence[bytes]
     resources: int
     shared: Sequence[tuple[str, bytes]] = ()
+
+
+def gathered(rows: Iterable[bytes]) -> Iterator[Group]:
+    """The patients of sorted rows `id TAB line`."""
+    for key, owned in groupby(rows, key=lambda row: row.partition(TAB)[0]):
+        kept, size, count = list[bytes](), 0, 0
+        for count, row in enumerate(owned, 1):  # noqa: B007
+            size += len(row) - len(key) - 1
+            if size <= MOST:
+                kept.append(row[len(key) + 1 :])
+            else:
+                kept.clear()
+        yield Group(key.decode(), kept, count)

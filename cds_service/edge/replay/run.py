@@ -17,11 +17,13 @@ from typing import Any
 
 import orjson
 
+from cds_service.edge.replay.line import written
 from cds_service.edge.replay.parts import Parts, taken_apart, write
 from cds_service.edge.replay.sources import SourceError
 from cds_service.errors import CdsError, Problem
 
 _DESCRIPTION = "run.json"
+_INDENTED = orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
 #: what a run is known by: it goes on only where these are the same
 _SAME = ("version", "knowledge", "engine", "input", "complete", "lacking")
 #: how long the processes of a run that was killed are waited for, in seconds
@@ -60,25 +62,36 @@ class Run:
 
     def describe(self, description: Mapping[str, Any]) -> None:
         """Write the description."""
-        options = orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
-        write(self.folder / _DESCRIPTION, [orjson.dumps(description, option=options)])
+        write(self.folder / _DESCRIPTION, [orjson.dumps(description, option=_INDENTED)])
 
     def finish(self, lines: int, problems: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Bring the parts together, and leave nothing of the records. Of the `lines` that were read, the `problems` say
         how many were not used. Returns the description.
         """
-        answers, unused = Counter[str](), Counter[str]()
+        answers = Counter[str]()
         write(self.patients, _counted(self.parts.merged(), answers))
-        rows = [orjson.dumps(one, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE) for one in problems]
-        write(self.folder / "problems.ndjson", rows)
-        for problem in problems:
-            unused[problem["reason"]] += problem["count"]
-        counts = {"patients": answers.total(), "answers": answers, "lines": lines, "unused": unused}
-        description = {**self.described(), "finished": True, "counts": counts}
+        write(self.folder / "problems.ndjson", [written(one) for one in problems])
+        description = finished(self.described(), answers, lines, problems)
         self.describe(description)
         for one in (self.spill, self.folder / "parts"):
             shutil.rmtree(one, ignore_errors=True)
         return description
+
+
+def finished(
+    description: Mapping[str, Any], answers: Mapping[str, int], lines: int, problems: Iterable[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """The description of a run that is finished, with what was counted."""
+    unused = Counter[str]()
+    for problem in problems:
+        unused[problem["reason"]] += problem["count"]
+    counts = {"patients": sum(answers.values()), "answers": answers, "lines": lines, "unused": unused}
+    return {**description, "finished": True, "counts": counts}
+
+
+def answer_of(line: bytes) -> str:
+    """The answer in a line: members are sorted, so it stands first."""
+    return line.split(b'"', 4)[3].decode()
 
 
 @contextmanager
@@ -92,7 +105,7 @@ def opened(folder: Path, description: Mapping[str, Any], today: str, restart: bo
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _alone(folder):
         held = {one.name for one in folder.iterdir()}
-        if held and _DESCRIPTION not in held:
+        if held and (_DESCRIPTION not in held or "knowledge" not in run.described()):
             raise RunError([Problem(str(folder), "other files", "a folder that is new or empty, or of a run")])
         folder.chmod(0o700)
         if restart:
@@ -118,16 +131,14 @@ def _check(found: Mapping[str, Any], wanted: Mapping[str, Any], today: str, fold
 
 
 def _counted(rows: Iterable[bytes], answers: Counter[str]) -> Iterator[bytes]:
-    """The lines, counted by their answer: members are sorted, so `answer` is the first. Raises SourceError where a
-    patient comes twice.
-    """
+    """The lines, counted by their answer. Raises SourceError where a patient comes twice."""
     before = b""
     for one in rows:
         key, line = taken_apart(one)
         if key == before:
             raise SourceError([TWICE])
         before = key
-        answers[line.split(b'"', 4)[3].decode()] += 1
+        answers[answer_of(line)] += 1
         yield line
 
 

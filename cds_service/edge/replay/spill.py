@@ -7,17 +7,15 @@ lines of each.
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from itertools import groupby
 from pathlib import Path
 from zlib import crc32
 
-from cds_service.edge.replay.reading import MOST, Group, Placed
+from cds_service.edge.replay.reading import MOST, TAB, Group, Placed, gathered
 
 #: how much is held in memory before it is written, and how much is read at once
 _HELD = 32 * 1024 * 1024
 _PARTITION, _PARTITIONS = 8 * 1024 * 1024, 512
 _SHARED = "shared"
-_TAB = b"\t"
 
 
 def partitions_for(size: int) -> int:
@@ -39,7 +37,7 @@ class Spill:
         for placed, line in used:
             key = placed.owner.encode()
             name = _SHARED if placed.shared else names[crc32(key) % self._partitions]
-            held[name] += (key, _TAB, line, b"\n")
+            held[name] += (key, TAB, line, b"\n")
             size += len(line)
             if size > _HELD:
                 self._write(held, writer)
@@ -55,7 +53,7 @@ class Spill:
     def shared(self) -> Iterator[tuple[str, bytes]]:
         """The lines that are nobody's, each with its id."""
         for row in _rows(self._files(_SHARED)):
-            key, _, line = row.partition(_TAB)
+            key, _, line = row.partition(TAB)
             yield key.decode(), line
 
     def size(self, number: int) -> int:
@@ -66,11 +64,11 @@ class Spill:
         """The patients of a partition in bytewise order of their ids."""
         files = self._files(f"{number:04}")
         if self.size(number) <= _HELD:
-            yield from _groups(sorted(_rows(files)))
+            yield from gathered(sorted(_rows(files)))
             return
         sizes: dict[bytes, tuple[int, int]] = defaultdict(lambda: (0, 0))
         for row in _rows(files):
-            key, _, line = row.partition(_TAB)
+            key, _, line = row.partition(TAB)
             count, size = sizes[key]
             sizes[key] = (count + 1, size + len(line))
         for batch in _batches(sizes):
@@ -85,18 +83,6 @@ def _rows(files: list[Path]) -> Iterator[bytes]:
         with path.open("rb") as file:
             for row in file:
                 yield row[:-1]
-
-
-def _groups(rows: Iterable[bytes]) -> Iterator[Group]:
-    for key, owned in groupby(rows, key=lambda row: row.partition(_TAB)[0]):
-        after = len(key) + 1
-        found = [row[after:] for row in owned]
-        yield group(key.decode(), found, sum(map(len, found)), len(found))
-
-
-def group(patient: str, found: list[bytes], size: int, count: int) -> Group:
-    """The lines of a patient, unless they are too many to be read."""
-    return Group(patient, found if size <= MOST else (), count)
 
 
 def _batches(sizes: dict[bytes, tuple[int, int]]) -> Iterator[set[bytes]]:
@@ -116,9 +102,8 @@ def _batch(files: list[Path], batch: set[bytes], sizes: dict[bytes, tuple[int, i
     """The patients of a batch, in order."""
     found = defaultdict[bytes, list[bytes]](list)
     for row in _rows(files):
-        key, _, line = row.partition(_TAB)
+        key, _, line = row.partition(TAB)
         if key in batch and sizes[key][1] <= MOST:
             found[key].append(line)
     for key in sorted(batch):
-        count, size = sizes[key]
-        yield group(key.decode(), sorted(found.pop(key, ())), size, count)
+        yield Group(key.decode(), sorted(found.pop(key, ())), sizes[key][0])

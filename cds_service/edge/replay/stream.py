@@ -32,7 +32,7 @@ Item = tuple[Placed, bytes]
 
 def replay_stream(plan: Plan, run: Run, handle: BinaryIO, show: Show) -> dict[str, Any]:
     """Make the run. Returns its description. Raises SourceError where a patient comes a second time, and WorkerDied."""
-    terms, index = plan.terms((), run.described()["today"]), run.spill / _INDEX
+    terms, index = plan.terms((), (), run.described()["today"]), run.spill / _INDEX
     tally = Tally()
     stream = used(lines(handle), placing(plan.answers.needs), tally)
     run.spill.mkdir(mode=0o700)
