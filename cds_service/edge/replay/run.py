@@ -55,6 +55,11 @@ class Run:
         """The lines, once the run is finished."""
         return self.folder / "patients.ndjson"
 
+    def forget_parts(self) -> None:
+        """Begin with no lines."""
+        shutil.rmtree(self.folder / "parts", ignore_errors=True)
+        (self.folder / "parts").mkdir()
+
     def described(self) -> dict[str, Any]:
         """The description of the run as it is."""
         described: dict[str, Any] = orjson.loads((self.folder / _DESCRIPTION).read_bytes())
@@ -114,7 +119,7 @@ def opened(folder: Path, description: Mapping[str, Any], today: str, restart: bo
         elif held:
             _check(run.described(), description, today, folder)
         if not held or restart:
-            (folder / "parts").mkdir()
+            run.forget_parts()
             run.describe({**description, "finished": False})
         yield run
 

@@ -1,7 +1,7 @@
 """The same run on Apache Spark, for exports that lie where Spark reads (`s3a://…`, `hdfs://…`, a folder).
 
-The lines go to ranges of patients, sorted by patient and line as everywhere, and the same function answers. Where `--out`
-is a folder, the run is finished as on one machine: in local mode, or where the executors share that folder. Where it is
+The lines go to ranges of patients, sorted by patient and line as everywhere, and the same function answers. Where
+`--out` is a folder, the run is finished as on one machine: in local mode, or where the executors share that folder. For
 a URL, Spark writes `patients/part-…`, in order, beside `run` and `problems`: the parts together are the same bytes.
 
 Spark decides how many work at once. Every executor needs this package, and the folder of `--cards` where one is given.
@@ -98,6 +98,7 @@ def replay_spark(plan: Plan, description: Mapping[str, Any], run: Run | None, ou
             done = finished(description, answers, count, problems)
             _save(spark, [done], f"{out}/run")
             return done
+        run.forget_parts()
         made = rows.mapPartitionsWithIndex(partial(_write, answered, run)).collect()
         if not all(number in run.parts for number in made):
             found = "a folder that the executors do not share"
@@ -107,7 +108,7 @@ def replay_spark(plan: Plan, description: Mapping[str, Any], run: Run | None, ou
 
 @contextmanager
 def _session() -> Iterator[Any]:
-    """Spark as it is configured where this runs (SPARK_CONF_DIR, PYSPARK_SUBMIT_ARGS); on this machine, if it is not."""
+    """Spark as it is configured where this runs (SPARK_CONF_DIR, PYSPARK_SUBMIT_ARGS), or else on this machine."""
     try:
         from pyspark.errors import PySparkException
         from pyspark.sql import SparkSession

@@ -15,10 +15,11 @@ from cds_service.edge.replay.parts import Parts, row
 from cds_service.edge.replay.plan import Plan
 from cds_service.edge.replay.progress import Show
 from cds_service.edge.replay.reading import MOST, Group, Placed, Tally, lines, placing, used
-from cds_service.edge.replay.run import TWICE, Run
+from cds_service.edge.replay.run import TWICE, Run, RunError
 from cds_service.edge.replay.shared import Shared, keep
 from cds_service.edge.replay.sources import SourceError
 from cds_service.edge.replay.workers import worked
+from cds_service.errors import Problem
 
 #: how much of the stream is one piece of work; how much of the lines is sorted at once
 _PIECE, _SORTED = 1024 * 1024, 32 * 1024 * 1024
@@ -32,6 +33,10 @@ Item = tuple[Placed, bytes]
 
 def replay_stream(plan: Plan, run: Run, handle: BinaryIO, show: Show) -> dict[str, Any]:
     """Make the run. Returns its description. Raises SourceError where a patient comes a second time, and WorkerDied."""
+    if run.spill.exists():
+        raise RunError(
+            [Problem(str(run.folder), "a part of a stream that has passed", "--restart, and the whole stream")]
+        )
     terms, index = plan.terms((), (), run.described()["today"]), run.spill / _INDEX
     tally = Tally()
     stream = used(lines(handle), placing(plan.answers.needs), tally)

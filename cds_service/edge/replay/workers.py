@@ -10,12 +10,15 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import TypeVar
 
 from cds_service.errors import CdsError, Problem
 
 T = TypeVar("T")
 R = TypeVar("R")
+#: when cycles are looked for: about once a patient
+_SELDOM = (20_000, 20, 20)
 
 
 class WorkerDied(CdsError):
@@ -32,10 +35,11 @@ def worked(work: Callable[[T], R], pieces: Iterable[T], processes: int) -> Itera
 
     Where it is left early, what is at work is finished and what waits is not begun. Raises WorkerDied.
     """
-    settle()
-    if processes == 1:
-        yield from map(work, pieces)
-        return
+    with _settled():
+        yield from map(work, pieces) if processes == 1 else _pooled(work, pieces, processes)
+
+
+def _pooled(work: Callable[[T], R], pieces: Iterable[T], processes: int) -> Iterator[R]:
     pool = ProcessPoolExecutor(processes, _context(), _start, (os.getpid(),))
     waiting: set[Future[R]] = set()
     try:
@@ -56,13 +60,18 @@ def worked(work: Callable[[T], R], pieces: Iterable[T], processes: int) -> Itera
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def settle() -> None:
-    """What lives as long as the process is not walked again by the collector, which looks for cycles that are not made
-    (as in edge/wsgi.py).
-    """
+@contextmanager
+def _settled() -> Iterator[None]:
+    """What is there is not walked again by the collector, which looks for cycles that nobody makes (edge/wsgi.py)."""
+    before = gc.get_threshold()
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
+    gc.set_threshold(*_SELDOM)
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*before)
 
 
 def _context() -> multiprocessing.context.BaseContext:
@@ -73,7 +82,8 @@ def _context() -> multiprocessing.context.BaseContext:
 def _start(parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started the work decides
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    settle()
+    gc.freeze()
+    gc.set_threshold(*_SELDOM)
 
 
 def _end_with(parent: int) -> None:
