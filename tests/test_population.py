@@ -454,16 +454,10 @@ def test_a_type_without_a_file_is_unknown_unless_the_export_is_complete(tmp_path
 
 
 def test_a_type_that_is_said_to_be_lacking_counts_as_far_as_it_goes(tmp_path):
-    taken = {
-        "resourceType": "MedicationStatement",
-        "id": "m1",
-        "status": "active",
-        "subject": {"reference": "Patient/p1"},
-        "medicationCodeableConcept": {"text": "letrozole"},
-        "effectiveDateTime": "2026-01-01",
-    }
+    taken = {**order("o1", "p1", "Medication/m1"), "medicationCodeableConcept": {"text": "letrozole"}}
+    del taken["medicationReference"]
     export = written(tmp_path, *patient("p1"), *patient("p2"), taken)
-    lacking = ("--complete", "--lacking", "MedicationStatement")
+    lacking = ("--complete", "--lacking", "MedicationRequest")
 
     whole = lines(replay(export, tmp_path / "whole", "--complete"))
     partly = lines(replay(export, tmp_path / "partly", *lacking))
