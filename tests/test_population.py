@@ -1,5 +1,6 @@
 """A replay over a population says of each patient what the web says, whatever the files, the processes, the engine."""
 
+import fcntl
 import gzip
 import importlib.util
 import json
@@ -295,6 +296,19 @@ def test_a_folder_with_other_files_is_left_alone(population, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
+def test_two_at_once_do_not_work_on_one_run(population, tmp_path, monkeypatch):
+    monkeypatch.setattr("cds_service.edge.replay.run._PATIENCE", 0.2)
+    replay(population, tmp_path / "run")
+    handle = os.open(tmp_path / "run", os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+
+    result = run("replay", population, "--out", tmp_path / "run")
+    os.close(handle)
+
+    assert result.exit_code == 1
+    assert "a replay at work on it" in result.output
+
+
 # WHAT A RUN LEAVES
 
 
@@ -426,6 +440,11 @@ def test_what_cannot_be_asked_for_is_a_usage_error(population, tmp_path, options
 
     assert result.exit_code == 2
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_does_not_lie_in_its_own_input(population):
+    assert run("replay", population, "--out", population / "run").exit_code == 2
+    assert not (population / "run").exists()
 
 
 def test_a_folder_without_files_is_refused(tmp_path):

@@ -74,6 +74,8 @@ def _check(plan: Plan, out: str) -> None:
         raise click.UsageError("Spark reads files, no standard input")
     if plan.engine == "local" and "://" in out:
         raise click.UsageError("a URL for --out needs --engine spark")
+    if Path(out).absolute().is_relative_to(Path(plan.source).absolute()) and plan.source != STREAM:
+        raise click.UsageError("--out lies in DIR, of which everything is read: give a place outside")
     unknown = plan.lacking - {need.type for need in plan.answers.needs}
     if unknown:
         raise click.BadParameter(f"{', '.join(sorted(unknown))}: not a type that is read", param_hint="--lacking")

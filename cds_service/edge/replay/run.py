@@ -165,12 +165,13 @@ def _alone(folder: Path) -> Iterator[None]:
 
     handle = os.open(folder, os.O_RDONLY)
     try:
-        for attempt in range(_PATIENCE * 10):
+        until = time.monotonic() + _PATIENCE
+        while True:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                if attempt == _PATIENCE * 10 - 1:
+                if time.monotonic() > until:
                     raise RunError([Problem(str(folder), "a replay at work on it", "one at a time")]) from None
                 time.sleep(0.1)
         yield

@@ -110,6 +110,7 @@ def replay_spark(plan: Plan, description: Mapping[str, Any], run: Run | None, ou
 def _session() -> Iterator[Any]:
     """Spark as it is configured where this runs (SPARK_CONF_DIR, PYSPARK_SUBMIT_ARGS), or else on this machine."""
     try:
+        from py4j.protocol import Py4JJavaError
         from pyspark.errors import PySparkException
         from pyspark.sql import SparkSession
     except ImportError:
@@ -123,11 +124,22 @@ def _session() -> Iterator[Any]:
         raise SparkError([Problem("--engine spark", found, "Java 17 or newer")]) from None
     try:
         yield spark
-    except PySparkException as error:  # its text may be a whole traceback, so only its first words are told
-        found = error.getCondition() or str(error).strip().splitlines()[-1]
-        raise SparkError([Problem("Spark", found, "a run without a fault; its own log has more")]) from None
+    except PySparkException as error:
+        raise SparkError([_fault(_own(error) or error.getCondition() or type(error).__name__)]) from None
+    except Py4JJavaError as error:
+        raise SparkError([_fault(str(error.java_exception).splitlines()[0])]) from None
     finally:
         spark.stop()
+
+
+def _fault(found: str) -> Problem:
+    return Problem("Spark", found, "a run without a fault; its own log has more")
+
+
+def _own(error: Exception) -> str:
+    """What this package said in an executor; the rest of such a text is a traceback."""
+    said = (line.partition(": ")[2] for line in str(error).splitlines() if line.startswith("cds_service."))
+    return next(said, "")
 
 
 def _text(spark: Any, source: str) -> Any:
