@@ -448,7 +448,8 @@ def test_a_run_does_not_lie_in_its_own_input(population):
 
 
 def test_a_folder_without_files_is_refused(tmp_path):
-    for source in (tmp_path, tmp_path / "nowhere"):
+    (tmp_path / "empty").mkdir()
+    for source in (tmp_path / "empty", tmp_path / "nowhere"):
         result = run("replay", source, "--out", tmp_path / "run")
 
         assert result.exit_code == 1
