@@ -32,23 +32,24 @@ class Spill:
 
     def take(self, used: Iterable[tuple[Placed, bytes]], writer: str) -> None:
         """Put lines where they belong."""
-        held, size = defaultdict[str, list[bytes]](list), 0
-        names = [f"{number:04}" for number in range(self._partitions)]
-        for placed, line in used:
-            key = placed.owner.encode()
-            name = _SHARED if placed.shared else names[crc32(key) % self._partitions]
-            held[name] += (key, TAB, line, b"\n")
+        held: list[list[bytes]] = [[] for _ in range(self._partitions + 1)]  # the last is what is shared
+        size, partitions = 0, self._partitions
+        for (owner, _, shared, _), line in used:
+            key = owner.encode()
+            held[-1 if shared else crc32(key) % partitions].append(TAB.join((key, line)))
             size += len(line)
             if size > _HELD:
                 self._write(held, writer)
                 size = 0
         self._write(held, writer)
 
-    def _write(self, held: dict[str, list[bytes]], writer: str) -> None:
-        for name, rows in held.items():
-            with (self._folder / f"{name}.{writer}").open("ab") as file:
-                file.write(b"".join(rows))
-        held.clear()
+    def _write(self, held: list[list[bytes]], writer: str) -> None:
+        names = (*(f"{number:04}" for number in range(self._partitions)), _SHARED)
+        for name, rows in zip(names, held, strict=True):
+            if rows:
+                with (self._folder / f"{name}.{writer}").open("ab") as file:
+                    file.write(b"\n".join(rows) + b"\n")
+                rows.clear()
 
     def shared(self) -> Iterator[tuple[str, bytes]]:
         """The lines that are nobody's, each with its id."""
