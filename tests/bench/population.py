@@ -1,11 +1,12 @@
 """What a replay over a population costs: patients a second, its ratio to the least that must be done, its memory.
 
-    python tests/bench/population.py [--patients 2000] [--resources 60] [--processes 2] [--rounds 3]
+    python tests/bench/population.py [--patients 10000] [--resources 60] [--processes 2] [--rounds 3]
     python tests/bench/population.py --stream 1000000
 
 The population is invented, and each patient gets noise that no fact asks for (charts.py), up to so many resources. The
 least that must be done is one pass of `orjson` over the same files in one process; both are measured in turns, as
-elapsed time and as processor time, and the figures are medians. Memory is the peak of each process.
+elapsed time and as processor time, and the figures are medians. A replay starts anew each time, which weighs on small
+populations. Memory is the peak of each process.
 
 With `--stream` the invented patients go straight from `synthesize` to `replay`, without noise and without disk; how
 much memory either side holds is shown while it goes on.
@@ -203,7 +204,7 @@ def streamed(folder: Path, count: int, processes: int) -> None:
 def main() -> None:
     """Check the answers, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--patients", type=int, default=2000)
+    parser.add_argument("--patients", type=int, default=10_000)
     parser.add_argument("--resources", type=int, default=60)
     parser.add_argument("--processes", type=int, default=processors())
     parser.add_argument("--rounds", type=int, default=3)
