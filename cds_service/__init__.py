@@ -60,6 +60,7 @@ The map, in reading order. A module imports only modules above it; a test keeps 
     patient.establish        from a record to facts
     patient.queries          the FHIR queries that the facts need
     patient.pages            what a FHIR server answers to one query, page by page
+    patient.whose            whose a resource is that comes without a call
     patient.draft            a draft order, a record as a client prefetches it
 
     hooks.catalogue          the hooks this service answers
@@ -116,6 +117,21 @@ The map, in reading order. A module imports only modules above it; a test keeps 
     edge.explain             a trace for a reader, as text and as JSON
     edge.invented            the invented patients that the package ships
     edge.bulk                records as files, in the layout of Bulk Data
+    edge.replay.line         the line of one patient in a run
+    edge.replay.reading      one line of an export: whose, or why it is not used
+    edge.replay.sources      the files of an export, in pieces
+    edge.replay.spill        the export sorted by patient, on disk
+    edge.replay.shared       what is nobody's, by id
+    edge.replay.answering    from the lines of a patient to the line of the run
+    edge.replay.plan         what a replay is asked to do
+    edge.replay.parts        the lines of a run while it is made
+    edge.replay.run          the folder of a run
+    edge.replay.workers      several processes
+    edge.replay.progress     how far it is, on a terminal
+    edge.replay.folder       a run over files
+    edge.replay.stream       a run over a stream
+    edge.replay.spark        the same run on Apache Spark
+    edge.replay.command      `cds-service replay`
     edge.sandbox_fhir        a read-only FHIR server over them
     edge.pages.shown         text, Markdown and JSON on a page
     edge.pages.house         what stands around every page

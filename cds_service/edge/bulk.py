@@ -35,6 +35,16 @@ def write_ndjson(records: Iterable[list[Resource]], folder: Path) -> Counter[str
     return counts
 
 
+def write_stream(records: Iterable[list[Resource]], file: BinaryIO) -> Counter[str]:
+    """The same resources to a stream, those of each patient together. Returns the lines by type."""
+    counts: Counter[str] = Counter()
+    for record in records:
+        file.write(b"".join(orjson.dumps(resource, option=orjson.OPT_APPEND_NEWLINE) for resource in record))
+        counts.update(resource["resourceType"] for resource in record)
+    file.flush()
+    return counts
+
+
 def write_bundles(records: Iterable[list[Resource]], folder: Path) -> Counter[str]:
     """`<patient>.json`: one Bundle of type collection for each patient. Returns the resources by type."""
     counts: Counter[str] = Counter()

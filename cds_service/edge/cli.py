@@ -1,6 +1,7 @@
-"""The command line: `cds-service serve | check | explain | synthesize | sources … | feedback … | database …`."""
+"""The command line: `cds-service serve | check | explain | synthesize | replay | sources | feedback | database`."""
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -13,13 +14,14 @@ import click
 import waitress
 
 from cds_service.edge.audit import log_to_stderr
-from cds_service.edge.bulk import write_bundles, write_ndjson
+from cds_service.edge.bulk import write_bundles, write_ndjson, write_stream
 from cds_service.edge.clock import today
 from cds_service.edge.explain import account
 from cds_service.edge.explain import explain as explain_text
 from cds_service.edge.files import call_of
 from cds_service.edge.invented import Invented, invented
 from cds_service.edge.outcome import outcome
+from cds_service.edge.replay.command import replay
 from cds_service.edge.report import DEFAULT, KEYS, as_csv, as_table, report
 from cds_service.edge.safety import doors, is_loopback
 from cds_service.edge.sandbox_fhir import PATH as SANDBOX_FHIR
@@ -140,25 +142,37 @@ def explain(file: Path, patient: str, as_json: bool, cards: Path | None) -> None
 @click.option("--stories", is_flag=True, help="The hand-written stories as well, before the others.")
 @click.option("--bundles", is_flag=True, help="One Bundle for each patient in place of NDJSON by resource type.")
 @click.option(
-    "--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="A folder that is new or empty."
+    "--out",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path, allow_dash=True),
+    help="A folder that is new or empty; or - for standard output, NDJSON one patient after the other.",
 )
 @_CARDS
 def synthesize(patients: int, seed: int, stories: bool, bundles: bool, out: Path, cards: Path | None) -> None:
     """Write invented patients as FHIR R4: NDJSON by resource type (Bulk Data), or Bundles. Nobody in them is real."""
     if not patients and not stories:
         raise click.UsageError("nothing to write: give --patients, --stories or both")
+    stream = out == Path("-")
+    if stream and bundles:
+        raise click.UsageError("standard output takes NDJSON, no Bundles")
     told = _or_exit(lambda: invented(load(cards)))
     length = patients + len(told.stories) * stories
     write = write_bundles if bundles else write_ndjson
     try:
         with click.progressbar(_records(told, patients, seed, stories), length, "Patients", file=sys.stderr) as shown:
-            counts = write(shown, out)
+            counts = write_stream(shown, sys.stdout.buffer) if stream else write(shown, out)
+    except BrokenPipeError:
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # nobody reads any more; nothing is left to flush
+        sys.exit(1)
     except FileExistsError:
         raise click.ClickException(f"{out} holds something already; give a folder that is new or empty") from None
     except OSError as error:
         raise click.ClickException(f"{out} cannot be written: {error.strerror}") from None
     listed = ", ".join(f"{kind} {count}" for kind, count in sorted(counts.items()))
-    click.echo(f"{length} invented patients in {out}: {listed}")
+    place = "standard output" if stream else out
+    click.echo(f"{length} invented patients in {place}: {listed}", err=stream)
 
 
 def _records(told: Invented, patients: int, seed: int, stories: bool) -> Iterator[list[Resource]]:
@@ -166,6 +180,9 @@ def _records(told: Invented, patients: int, seed: int, stories: bool) -> Iterato
         yield record(story, told.vocabulary)
     for story, visits in told.population.stories(patients, seed):
         yield record(story, told.vocabulary, visits)
+
+
+main.add_command(replay)
 
 
 @main.group()

@@ -44,10 +44,16 @@ class Trace:
     context: list[dict[str, Any]]
 
 
-class Responder:
-    """Answers hook calls with one knowledge, compiled once. What the latest records say is remembered of so many."""
+def _unheard(record: Record) -> None:
+    """Nobody wants to hear of records."""
 
-    def __init__(self, knowledge: Knowledge, remembered: int = 0):
+
+class Responder:
+    """Answers hook calls with one knowledge, compiled once. What the latest records say is remembered of so many.
+    `heard` is told of each record that was gathered, for who counts what was set aside.
+    """
+
+    def __init__(self, knowledge: Knowledge, remembered: int = 0, heard: Callable[[Record], None] = _unheard):
         self.knowledge = knowledge
         self.memory = Memory(remembered)
         self.needs = queries(knowledge)
@@ -55,6 +61,7 @@ class Responder:
         self._adviser = Adviser(knowledge)
         self._writer = Writer(knowledge, self._adviser)
         self._drug_writer = DrugWriter(knowledge, self._adviser, self._writer)
+        self._heard = heard
         self._answers = {Answers.OPTIONS: self._list_options, Answers.DRUGS: self._tell_of_drugs}
 
     def respond(self, call: HookCall, fetch: Fetch = closed) -> dict[str, Any]:
@@ -142,6 +149,7 @@ class Responder:
     def _gathered(self, call: HookCall, prefetch: Mapping[str, Any], cut_short: list[tuple[str, str]]) -> Record:
         record = gather(call.patient, prefetch, self.needs, call.today)
         record.set_aside += cut_short
+        self._heard(record)
         lacking = [
             problem(need, state, prefetch.get(need.key))
             for need in self.needs

@@ -33,7 +33,7 @@ _DEPTH = 4
 _HARMLESS = {"informational", "not-found", "not-supported", "processing"}
 _NUMBER = re.compile(r"[0-9]{1,18}")
 #: types that went by another name before R4
-_CALLED = {"MedicationOrder": "MedicationRequest"}
+CALLED = {"MedicationOrder": "MedicationRequest"}
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def _together(states: list[Delivery], seen: bool) -> Delivery:
 def _kind(resource: Any) -> str:
     """The type of a resource under the name that R4 gives it."""
     kind = word(resource.get("resourceType")) if isinstance(resource, dict) else ""
-    return _CALLED.get(kind, kind)
+    return CALLED.get(kind, kind)
 
 
 def _of_other_types(bundle: Any, kind: str) -> bool:

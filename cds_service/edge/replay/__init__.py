@@ -1,0 +1,1 @@
+"""Whole populations through the same function as the web: one line a patient, whatever the engine."""
