@@ -1,0 +1,1 @@
+"""Records of whole populations answered, and what that shows."""
