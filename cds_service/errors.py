@@ -3,7 +3,6 @@
 CdsError
 ├── KnowledgeError        the reviewed files are not sound: the service does not start
 ├── ConfigurationError    what the site set is not sound, or not safe: the service does not start
-├── RunError              a folder is not the finished replay that it is taken for
 └── Refusal               a call that gets no cards but an OperationOutcome
     ├── BadRequest        400  not JSON, or not the shape CDS Hooks asks for
     ├── Unauthenticated   401  no token of a known caller; why is for the log only
@@ -49,10 +48,6 @@ class KnowledgeError(CdsError):
 
 class ConfigurationError(CdsError):
     """What the site set is not sound, or not safe. Carries every problem; no value of a setting."""
-
-
-class RunError(CdsError):
-    """A folder is not the finished replay that it is taken for. No message holds an id or a line of it."""
 
 
 class Refusal(CdsError):

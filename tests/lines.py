@@ -64,13 +64,26 @@ def _entry(one: dict[str, Any], sections: dict[str, str]) -> dict[str, Any]:
     }
 
 
+def raw(one: Line) -> bytes:
+    """A line as it stands in the file."""
+    return orjson.dumps(one, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
+
+
 def write(lines: Iterable[Line], run: Path, **about: Any) -> Path:
     """A finished run: the lines sorted, and what is said of the run."""
     run.mkdir()
     rows = sorted(lines, key=lambda one: str(one["patient"]).encode())
-    (run / "patients.ndjson").write_bytes(
-        b"".join(orjson.dumps(one, option=orjson.OPT_SORT_KEYS) + b"\n" for one in rows)
-    )
-    told = {"version": "0.1.0", "today": "2026-03-10", "engine": "local", "partitions": 1, "finished": True, **about}
-    (run / "run.json").write_bytes(orjson.dumps(told, option=orjson.OPT_SORT_KEYS))
+    (run / "patients.ndjson").write_bytes(b"".join(raw(one) for one in rows))
+    told = {
+        "version": "0.1.0",
+        "today": "2026-03-10",
+        "engine": "local",
+        "input": {"given": "export", "files": [{"name": "Patient.ndjson", "bytes": 1, "modified": 1}]},
+        "complete": False,
+        "lacking": [],
+        "partitions": 1,
+        "finished": True,
+        **about,
+    }
+    (run / "run.json").write_bytes(raw(told))
     return run

@@ -1,4 +1,4 @@
-"""The lines of a replay counted in one pass. No id of a patient gets in, and no more is kept than the knowledge has words.
+"""The lines of a replay counted in one pass. No id of a patient gets in; what is kept is bounded by the knowledge.
 
 A line is one patient's answer, as `cds-service replay` writes it: `patient`, `answer` (cards, no-card, refused, error),
 `reason`, `resources`, `set_aside`, `facts` by name, the `unknown` among them, and the `options` that the cards list,
@@ -8,6 +8,7 @@ each with `section`, `status`, `citations`, `missing` and `because`.
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
 from cds_service.edge.replay.counts import Key, hide, nested
@@ -22,7 +23,7 @@ FAILED = "error"
 #: why there are cards and no option
 OVER = "breast cancer on record, marked as over: one card says so"
 #: where the bins of the two distributions begin
-_OPTIONS = (0, 1, *range(5, 75, 5))
+_OPTIONS = (1, *range(5, 75, 5))
 _RESOURCES = (0, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000)
 
 
@@ -129,7 +130,7 @@ def _facts(line: Line) -> Iterator[Key]:
 
 def _names(edges: tuple[int, ...]) -> list[str]:
     """The bins that begin at these edges, as a reader sees them; the last is open."""
-    closed = [f"{low}" if high == low + 1 else f"{low}–{high - 1}" for low, high in zip(edges, edges[1:], strict=False)]
+    closed = [f"{low}" if high == low + 1 else f"{low}–{high - 1}" for low, high in pairwise(edges)]
     return [*closed, f"{edges[-1]} or more"]
 
 

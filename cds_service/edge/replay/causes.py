@@ -9,29 +9,25 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cds_service.edge.replay.finished import Run
+from cds_service.edge.replay.finished import FinishedRun
 from cds_service.hooks.difference import Edit, edits, gate_edits, rests_on, rewritten
 from cds_service.knowledge.knowledge import Knowledge
 
 FACTS, KNOWLEDGE, BOTH, PROGRAM = "facts", "knowledge", "both", "program"
 CAUSES = (FACTS, KNOWLEDGE, BOTH, PROGRAM)
-#: what of two runs has to be the same for a difference to be an effect of the knowledge, in words
-_CONDITIONS = {
-    "input": "The input files differ in name, number or size",
-    "complete": "One run took the export for complete, the other did not",
-    "today": "The runs were made for different days",
-    "version": "The runs were made by different versions of the program",
-}
+_OTHER_PROGRAM = "The runs were made by different versions of the program"
+_TAKEN_OTHERWISE = "The input was taken otherwise: as complete, or as lacking a type, in one run only"
 
 
 @dataclass(frozen=True)
 class Grounds:
-    """What two runs have in common. `rewritten` and `gate` (is it another one?) are None where only one of two different
-    knowledges is at hand; then what may be both is called both. `edits` are what one knowledge says and the other not.
+    """What two runs have in common, and in words what, beside the knowledge, they have not (`differing`).
+
+    `rests_on` are the facts of each option. `rewritten` (options) and `gate` (is it another one?) are None where only
+    one of two different knowledges is at hand; what may be both is then called both. `edits`: how knowledges differ.
     """
 
     same_knowledge: bool
-    same_program: bool
     differing: tuple[str, ...]
     rests_on: Mapping[str, frozenset[str]]
     rewritten: frozenset[str] | None
@@ -43,27 +39,25 @@ class Grounds:
         asked = self.rests_on.get(option)
         moved = bool(facts) if asked is None else not asked.union(named).isdisjoint(facts)
         if self.same_knowledge or (self.rewritten is not None and option not in self.rewritten):
-            return FACTS if moved or self.same_program else PROGRAM
+            return FACTS if moved or _OTHER_PROGRAM not in self.differing else PROGRAM
         return BOTH if moved else KNOWLEDGE
 
     def of_gate(self) -> str:
-        """Why options are listed in one run and not in the other. Lines do not show the facts of the gate."""
+        """Why options are listed in one run only, or not for the same reason. Cards do not show the facts of the gate:
+        where everything but the knowledge is the same, it was the knowledge.
+        """
         if self.same_knowledge or self.gate is False:
-            return PROGRAM if self.differing == (_CONDITIONS["version"],) else FACTS
+            return PROGRAM if self.differing == (_OTHER_PROGRAM,) else FACTS
         return BOTH if self.differing else KNOWLEDGE
 
 
-def grounds(old: Run, new: Run, before: Knowledge | None, after: Knowledge | None) -> Grounds:
+def grounds(old: FinishedRun, new: FinishedRun, before: Knowledge | None, after: Knowledge | None) -> Grounds:
     """The grounds of two runs; `before` and `after` are the knowledges that made them, None where not at hand."""
-    same = old.digest == new.digest
-    found = (*gate_edits(before, after), *edits(before, after)) if before and after else ()
     both = bool(before and after)
+    found = (*gate_edits(before, after), *edits(before, after)) if before and after else ()
     return Grounds(
-        same_knowledge=same,
-        same_program=old.about.get("version") == new.about.get("version"),
-        differing=tuple(
-            words for name, words in _CONDITIONS.items() if _plain(old.about.get(name)) != _plain(new.about.get(name))
-        ),
+        same_knowledge=old.digest == new.digest,
+        differing=tuple(_differing(old.about, new.about)),
         rests_on=_rests_on(before, after),
         rewritten=rewritten(found) if both else None,
         gate=any(not edit.option for edit in found) if both else None,
@@ -80,10 +74,20 @@ def _rests_on(*knowledges: Knowledge | None) -> dict[str, frozenset[str]]:
     return found
 
 
-def _plain(value: Any) -> Any:
-    """What is said of an input file without when it was changed: a copy has another time and the same content."""
-    if isinstance(value, list):
-        return [_plain(one) for one in value]
-    if isinstance(value, dict):
-        return {name: one for name, one in value.items() if name != "mtime"}
-    return value
+def _differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What has to be the same for a difference to be an effect of the knowledge, and is not or may not be."""
+    ours, theirs = _files(old), _files(new)
+    taken = [(about.get("complete"), about.get("lacking")) for about in (old, new)]
+    said = {
+        "Whether the input is the same cannot be told: it was no folder of files": not (ours and theirs),
+        "The input files differ in name, number or size": bool(ours and theirs) and ours != theirs,
+        _TAKEN_OTHERWISE: taken[0] != taken[1],
+        "The runs were made for different days": old.get("today") != new.get("today"),
+        _OTHER_PROGRAM: old.get("version") != new.get("version"),
+    }
+    return [words for words, holds in said.items() if holds]
+
+
+def _files(about: Mapping[str, Any]) -> list[tuple[str, int]]:
+    """Name and size of the input files. When they were changed is left out: a copy has another time."""
+    return sorted((str(one["name"]), int(one["bytes"])) for one in about["input"]["files"])

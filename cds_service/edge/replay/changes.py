@@ -22,8 +22,8 @@ ABSENT = "-"
 
 
 class Changes:
-    """Counts of patients: `compared` (in both runs), `changed`, in one run `only`; changed ones by kind and cause, by what
-    became of the listing, and by fact, section and option.
+    """Counts of patients: `compared` (in both runs), `changed`, in one run `only`. The changed ones by kind and cause,
+    by what became of the listing, and by fact, section and option.
     """
 
     def __init__(self, rows: Iterable[Row | None] = ()) -> None:

@@ -1,4 +1,4 @@
-"""Two runs beside each other: whose advice changed, in what, and why. Both are sorted, so one line of each is enough."""
+"""Two runs beside each other: whose advice changed, in what, and why. Both are sorted: one line of each is held."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -17,7 +17,7 @@ _NOTHING: Mapping[str, Any] = {"status": NOT_LISTED, "citations": (), "missing":
 def compare(old: Iterable[bytes], new: Iterable[bytes], grounds: Grounds) -> Iterator[Row | None]:
     """For each patient what changed, None where nothing did. `old` and `new` are the lines of two runs, sorted by id.
 
-    Raises RunError where a line is none, by the number of the line.
+    Raises NotFinished where a line is none, by the number of the line.
     """
     for before, after in _paired(old, new):
         if before is None or after is None:
@@ -51,7 +51,7 @@ def _first(before: Line | None, after: Line | None) -> int:
     """Whose patient comes first, bytewise: -1 the old run's, 1 the new run's, 0 for the same."""
     if before is None or after is None:
         return 1 if before is None else -1
-    ours, theirs = before["patient"].encode(), after["patient"].encode()
+    ours, theirs = [str(line["patient"]).encode() for line in (before, after)]
     return (ours > theirs) - (ours < theirs)
 
 
@@ -88,10 +88,8 @@ def _named(entry: Mapping[str, Any]) -> set[str]:
 
 
 def _moved(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, list[str | None]]:
-    """The facts whose value differs; none where one of the lines shows no facts, since it lists no options."""
-    if not before or not after:
-        return {}
-    names = sorted(before.keys() | after.keys())
+    """The facts whose value differs. Cards show other facts than an answer without: where no fact is in both, none."""
+    names = sorted(before.keys() | after.keys()) if before.keys() & after.keys() else []
     return {name: [before.get(name), after.get(name)] for name in names if before.get(name) != after.get(name)}
 
 

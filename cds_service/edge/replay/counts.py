@@ -24,7 +24,7 @@ def hide(tree: Any, below: int) -> Any:
     It keeps a reader from seeing that a combination fits only a handful of people. It is no anonymisation: whoever has
     the total and all counts but one works the last one out, two reports of overlapping populations can be subtracted
     from each other, 0 is shown, and who knows that somebody is among few still learns something. The lines themselves
-    (patients.ndjson, changes.ndjson) hold ids and are not for sharing at all.
+    (patients.ndjson, changes.ndjson) hold ids, run.json counts as they are: these are not for sharing at all.
     """
     if isinstance(tree, list):
         return [hide(one, below) for one in tree]

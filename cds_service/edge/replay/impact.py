@@ -20,10 +20,10 @@ from cds_service.edge.replay.aggregate import Aggregate
 from cds_service.edge.replay.causes import grounds
 from cds_service.edge.replay.changes import Changes
 from cds_service.edge.replay.compare import compare
-from cds_service.edge.replay.finished import Run, finished, lines, raw_lines
+from cds_service.edge.replay.finished import FinishedRun, NotFinished, finished, lines, raw_lines
 from cds_service.edge.replay.report import Compared, report
 from cds_service.edge.replay.summary import summary
-from cds_service.errors import Problem, RunError
+from cds_service.errors import Problem
 from cds_service.knowledge.knowledge import Knowledge
 
 
@@ -36,25 +36,19 @@ class Against:
 
 
 @dataclass(frozen=True)
-class Shown:
+class Impact:
     """What the terminal prints, and how many patients a comparison touches."""
 
     text: str
     touched: int = 0
 
 
-def show(
-    folder: Path,
-    knowledge: Knowledge,
-    counted: Aggregate | None = None,
-    against: Against | None = None,
-    below: int = 0,
-) -> Shown:
-    """Write what the finished run in `folder` shows; counts from 1 to `below` - 1 are hidden (`hide` says how far that
-    goes). `counted` are its lines where they have been counted already. Raises RunError.
+def impact(folder: Path, knowledge: Knowledge, against: Against | None = None, below: int = 0) -> Impact:
+    """Write what the finished run in `folder` shows. Counts from 1 to `below` - 1 are hidden (`hide` says how far that
+    goes). Raises NotFinished.
     """
     run = finished(folder)
-    told = (counted or Aggregate(lines(run))).as_json(below)
+    told = Aggregate(lines(run)).as_json(below)
     compared, touched = _compared(run, knowledge, against, below) if against else (None, 0)
     if compared is None:
         for name in ("changes.ndjson", "changes.json"):
@@ -62,14 +56,14 @@ def show(
     _write(folder / "aggregate.json", told)
     with _replacing(folder / "report.html") as file:
         file.write(report(run, told, knowledge, compared).encode())
-    return Shown(summary(told, compared.changes if compared else None), touched)
+    return Impact(summary(told, compared.changes if compared else None), touched)
 
 
-def _compared(run: Run, knowledge: Knowledge, against: Against, below: int) -> tuple[Compared, int]:
+def _compared(run: FinishedRun, knowledge: Knowledge, against: Against, below: int) -> tuple[Compared, int]:
     old = finished(against.folder)
     if against.knowledge and against.knowledge.digest != old.digest:
         found = f"knowledge {against.knowledge.version} of another digest"
-        raise RunError([Problem("the old knowledge", found, f"the one that {against.folder} was made with")])
+        raise NotFinished([Problem("the old knowledge", found, f"the one that {against.folder} was made with")])
     after = knowledge if knowledge.digest == run.digest else None
     before = knowledge if knowledge.digest == old.digest else against.knowledge
     common = grounds(old, run, before, after)

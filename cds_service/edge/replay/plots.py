@@ -1,4 +1,4 @@
-"""Bars and columns as shares of a width, and numbers as a reader sees them. A hidden number leaves no trace in either."""
+"""Bars and columns as shares of a width, numbers as a reader sees them. A hidden number leaves no trace in either."""
 
 from collections.abc import Iterable, Sequence
 

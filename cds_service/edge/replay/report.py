@@ -5,7 +5,7 @@ Every plot stands in or beside the table of its numbers. Options stand in the or
 
 import hashlib
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,11 +16,11 @@ from markupsafe import Markup
 
 import cds_service.edge.pages
 from cds_service.edge.pages.shown import finalised
-from cds_service.edge.replay.aggregate import LISTED
+from cds_service.edge.replay.aggregate import FAILED, LISTED, OVER
 from cds_service.edge.replay.causes import CAUSES, Grounds
 from cds_service.edge.replay.changes import KINDS
 from cds_service.edge.replay.compare import NOT_LISTED
-from cds_service.edge.replay.finished import Run
+from cds_service.edge.replay.finished import FinishedRun
 from cds_service.edge.replay.plots import columns, number, parts, share
 from cds_service.knowledge.knowledge import Knowledge
 from cds_service.model import CardPlan, Option, Section
@@ -46,12 +46,14 @@ _SHADES = ("one", "two", "three")
 class Compared:
     """A comparison for the page: the run compared with, the changes counted, and what they rest on."""
 
-    old: Run
+    old: FinishedRun
     changes: Mapping[str, Any]
     grounds: Grounds
 
 
-def report(run: Run, aggregate: Mapping[str, Any], knowledge: Knowledge, compared: Compared | None = None) -> str:
+def report(
+    run: FinishedRun, aggregate: Mapping[str, Any], knowledge: Knowledge, compared: Compared | None = None
+) -> str:
     """The page. `knowledge` gives names and order; what it does not know is shown by its id."""
     style = "\n".join(path.read_text(encoding="utf-8") for path in _STYLES)
     names, below = Names(knowledge), aggregate["suppressed_below"]
@@ -61,13 +63,15 @@ def report(run: Run, aggregate: Mapping[str, Any], knowledge: Knowledge, compare
         knowledge=knowledge,
         same_knowledge=run.digest == knowledge.digest,
         names=names,
+        answers=_answers(aggregate),
+        answer_counts=[(kind, count) for kind, _, count in _answers(aggregate)],
         blocks=_blocks(knowledge, aggregate["options"]),
         unknown=_by_count(aggregate["unknown"]),
         facts=_facts(knowledge, aggregate["facts"]),
         receptors=_receptors(aggregate["receptors"], names),
         compared=compared,
-        changed=_in_order(knowledge, compared.changes["options"]) if compared else [],
-        files=_files(run.about.get("input")),
+        changed=_in_order(knowledge.options, compared.changes["options"]) if compared else [],
+        files=[f"{one['name']}, {one['bytes']:,} bytes" for one in run.about["input"]["files"]],
         statuses=LISTED,
         every_status=(NOT_LISTED, *LISTED),
         causes=CAUSES,
@@ -83,7 +87,7 @@ def report(run: Run, aggregate: Mapping[str, Any], knowledge: Knowledge, compare
 
 
 class Names:
-    """What a reader calls options, facts, values and sources; an id that the knowledge does not know stands for itself."""
+    """What a reader calls options, facts, values and sources. What the knowledge does not know is called by its id."""
 
     def __init__(self, knowledge: Knowledge) -> None:
         self._knowledge = knowledge
@@ -110,6 +114,19 @@ class Names:
         return f"{found.short} {rest}" if found else text
 
 
+def _answers(counts: Mapping[str, Any]) -> list[tuple[str, str, int | None]]:
+    """What became of all patients: the kind of the part of a bar, its words, how many; without what nobody is in."""
+    answers, over = counts["answers"], counts["reasons"].get("cards", {}).get(OVER, 0)
+    rows = [
+        ("one", "options listed", counts["listing"]),
+        ("quiet", "a card that lists no option", over),
+        ("three", "no card", answers.get("no-card", 0)),
+        ("two", "refused", answers.get("refused", 0)),
+        ("program", "failed", answers.get(FAILED, 0)),
+    ]
+    return [row for row in rows if row[2] != 0]
+
+
 def _blocks(knowledge: Knowledge, found: Mapping[str, Any]) -> list[tuple[CardPlan, Section, list[tuple[str, Any]]]]:
     """Every option of every section with its counts. Options of another knowledge are in the section they name."""
     known = knowledge.options
@@ -123,7 +140,7 @@ def _blocks(knowledge: Knowledge, found: Mapping[str, Any]) -> list[tuple[CardPl
 
 
 def _counts(option: Option, found: Mapping[str, Any]) -> Mapping[str, Any]:
-    return found.get(option.id) or dict.fromkeys(LISTED, 0)  # type: ignore[no-any-return]
+    return found.get(option.id) or dict.fromkeys(LISTED, 0)
 
 
 def _by_count(unknown: Mapping[str, Any]) -> list[tuple[str, Any]]:
@@ -133,13 +150,9 @@ def _by_count(unknown: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 def _facts(knowledge: Knowledge, found: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, int | None]]]]:
     """Each fact with its values: what is unknown last, else the frequent first."""
-    order = [
-        *(name for name in knowledge.facts if name in found),
-        *(name for name in found if name not in knowledge.facts),
-    ]
     return [
-        (name, sorted(found[name].items(), key=lambda row: (row[0] == _UNKNOWN, -(row[1] or 0), row[0])))
-        for name in order
+        (name, sorted(values.items(), key=lambda row: (row[0] == _UNKNOWN, -(row[1] or 0), row[0])))
+        for name, values in _in_order(knowledge.facts, found)
     ]
 
 
@@ -167,25 +180,12 @@ def _place(one: str) -> tuple[int, str]:
     return (_ANSWERS.index(one) if one in _ANSWERS else len(_ANSWERS), one)
 
 
-def _in_order(knowledge: Knowledge, found: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """Options in the order of the knowledge, those that it does not know last."""
-    order = list(knowledge.options)
+def _in_order(known: Iterable[str], found: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """What was found, in the order of what is known; the rest last, by name."""
+    order = list(known)
     return sorted(found.items(), key=lambda row: (order.index(row[0]) if row[0] in order else len(order), row[0]))
 
 
 def _most(counts: Any) -> int:
     """The largest of counts, hidden ones aside; 1 where there is none, to divide by."""
     return max((one for one in counts if one), default=0) or 1
-
-
-def _files(given: Any) -> list[str]:
-    """The input of a run as lines of text: the name of each file, and its size where that is said."""
-    rows = given if isinstance(given, list) else [given] if given else []
-    return [_file(one) for one in rows]
-
-
-def _file(one: Any) -> str:
-    if isinstance(one, Mapping):
-        name, size = one.get("name", one.get("file", "")), one.get("size", one.get("bytes"))
-        return f"{name}, {size:,} bytes" if isinstance(size, int) else str(name)
-    return ", ".join(str(part) for part in one) if isinstance(one, list | tuple) else str(one)
