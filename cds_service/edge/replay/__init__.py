@@ -1,1 +1,1 @@
-"""Records of whole populations answered, and what that shows."""
+"""Whole populations through the same function as the web: one line a patient, whatever the engine."""
