@@ -583,7 +583,8 @@ def test_the_terminal_is_told_the_numbers_of_the_page(compared):
     folder, found = compared
     counts, changes = counted(folder), counted(folder, "changes.json")
 
-    assert f"{counts['patients']} patients" in found.text
+    assert f"of {counts['patients']} patients" in found.text
+    assert f"Options listed for {counts['listing']} (" in found.text
     assert f"{changes['changed']} (" in found.text
     assert re.search(rf"{counts['unknown']['brca']['patients']}  brca", found.text)
     assert "the record says that the patient has died" in found.text

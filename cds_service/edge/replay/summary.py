@@ -11,13 +11,10 @@ _SHOWN = 5
 
 
 def summary(aggregate: Mapping[str, Any], changes: Mapping[str, Any] | None = None) -> str:
-    """Patients and cards, the most frequent reasons of no options and unknown facts, and what changed."""
+    """For how many patients options are listed, the most frequent reasons of none and unknown facts, and what changed."""
     said = partial(number, below=aggregate["suppressed_below"])
     patients, listing = aggregate["patients"], aggregate["listing"]
-    answers = ", ".join(f"{name} {said(count)}" for name, count in aggregate["answers"].items())
-    lines = [
-        f"{said(patients)} patients: {answers or 'none'}; options listed for {_of(said(listing), listing, patients)}"
-    ]
+    lines = [f"Options listed for {_of(said(listing), listing, patients)} of {said(patients)} patients"]
     reasons = [(reason, count) for found in aggregate["reasons"].values() for reason, count in found.items()]
     lines += _top("No options, because", reasons, said)
     unknown = [(name, one["patients"]) for name, one in aggregate["unknown"].items()]
