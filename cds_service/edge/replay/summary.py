@@ -11,7 +11,7 @@ _SHOWN = 5
 
 
 def summary(aggregate: Mapping[str, Any], changes: Mapping[str, Any] | None = None) -> str:
-    """For how many patients options are listed, the most frequent reasons of none and unknown facts, and what changed."""
+    """For how many patients options are listed, the commonest reasons of none and unknown facts, and what changed."""
     said = partial(number, below=aggregate["suppressed_below"])
     patients, listing = aggregate["patients"], aggregate["listing"]
     lines = [f"Options listed for {_of(said(listing), listing, patients)} of {said(patients)} patients"]
