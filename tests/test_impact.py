@@ -21,7 +21,7 @@ from cds_service.edge.replay.causes import Grounds
 from cds_service.edge.replay.changes import Changes
 from cds_service.edge.replay.compare import compare
 from cds_service.edge.replay.finished import NotFinished
-from cds_service.edge.replay.impact import Against, Impact, impact
+from cds_service.edge.replay.impact import Impact, against, impact
 from cds_service.hooks.difference import edits, rewritten
 from cds_service.hooks.respond import Responder
 from cds_service.knowledge.knowledge import Knowledge
@@ -225,7 +225,7 @@ def test_counting_and_comparing_hold_no_lines(lines):
 
 def test_the_same_run_again_touches_nobody(lines, responder, tmp_path):
     old, new = (run(tmp_path / name, lines, responder.knowledge) for name in ("old", "new"))
-    found = impact(new, responder.knowledge, Against(old))
+    found = impact(new, responder.knowledge, against(old))
 
     assert found.touched == 0
     assert "nobody is touched" in found.text
@@ -240,7 +240,7 @@ def test_a_statement_taken_away_touches_exactly_the_patients_on_whose_cards_it_s
     after = edited(tmp_path, without)
     old = run(tmp_path / "old", lines, responder.knowledge)
     new = run(tmp_path / "new", answered(told, after), after)
-    found = impact(new, after, Against(old, responder.knowledge if at_hand else None))
+    found = impact(new, after, against(old, responder.knowledge if at_hand else None))
     rows = changed(new)
     cited = {one["patient"] for one in lines if CITATION in one["options"].get(OPTION, {}).get("citations", ())}
 
@@ -269,7 +269,7 @@ def test_a_changed_condition_moves_statuses_and_is_told_in_words(lines, responde
     after = edited(tmp_path, narrowed)
     then = answered(told, after)
     old, new = run(tmp_path / "old", lines, responder.knowledge), run(tmp_path / "new", then, after)
-    impact(new, after, Against(old, responder.knowledge))
+    impact(new, after, against(old, responder.knowledge))
     expected = {
         before["patient"]: [_status(before), _status(now)]
         for before, now in zip(lines, then, strict=True)
@@ -342,7 +342,7 @@ def test_another_fact_of_a_patient_touches_this_patient_only_because_of_the_fact
     new = run(
         tmp_path / "new", swapped(lines, retold(told, responder, STORY, menopause="premenopausal")), responder.knowledge
     )
-    found = impact(new, responder.knowledge, Against(old))
+    found = impact(new, responder.knowledge, against(old))
     rows = changed(new)
 
     assert rows.keys() == {STORY}
@@ -358,7 +358,7 @@ def test_a_finer_answer_than_the_value_of_a_fact_is_a_fact_too(lines, told, resp
     new = run(
         tmp_path / "new", swapped(lines, retold(told, responder, STORY, menopause="induced")), responder.knowledge
     )
-    impact(new, responder.knowledge, Against(old))
+    impact(new, responder.knowledge, against(old))
     row = changed(new)[STORY]
 
     assert row["facts"] == {}
@@ -370,20 +370,20 @@ def test_facts_and_knowledge_are_told_apart_option_by_option(lines, told, respon
     after = edited(tmp_path, without)
     other = swapped(answered(told, after), retold(told, Responder(after), STORY, menopause="premenopausal"))
     old, new = run(tmp_path / "old", lines, responder.knowledge), run(tmp_path / "new", other, after)
-    impact(new, after, Against(old, responder.knowledge))
+    impact(new, after, against(old, responder.knowledge))
     causes = {name: one["because"] for name, one in changed(new)[STORY]["options"].items()}
 
     assert causes.pop(OPTION) == "both"
     assert set(causes.values()) == {"facts"}
     # with one knowledge only at hand the two cannot be told apart where the fact matters
-    impact(new, after, Against(old))
+    impact(new, after, against(old))
     assert changed(new)[STORY]["options"]["anastrozole"]["because"] == "both"
 
 
 def test_a_patient_who_died_has_options_no_more_and_the_reason_says_why(lines, told, responder, tmp_path):
     old = run(tmp_path / "old", lines, responder.knowledge)
     new = run(tmp_path / "new", swapped(lines, retold(told, responder, STORY, deceased="yes")), responder.knowledge)
-    impact(new, responder.knowledge, Against(old))
+    impact(new, responder.knowledge, against(old))
     row = changed(new)[STORY]
 
     assert row["answer"] == ["cards", "no-card"]
@@ -399,7 +399,7 @@ def test_a_patient_who_died_has_options_no_more_and_the_reason_says_why(lines, t
 def test_patients_of_one_run_only_are_listed_as_such(lines, responder, tmp_path):
     old = run(tmp_path / "old", lines[1:], responder.knowledge)
     new = run(tmp_path / "new", lines[:-1], responder.knowledge)
-    found = impact(new, responder.knowledge, Against(old))
+    found = impact(new, responder.knowledge, against(old))
     first, last = lines[0]["patient"], lines[-1]["patient"]
 
     assert changed(new) == {first: {"patient": first, "only": "new"}, last: {"patient": last, "only": "old"}}
@@ -413,7 +413,7 @@ def test_what_another_program_says_of_the_same_is_no_effect_of_facts_or_knowledg
     other = {**there, "options": {**there["options"], OPTION: entry}}
     old = run(tmp_path / "old", lines, responder.knowledge)
     new = run(tmp_path / "new", swapped(lines, [other]), responder.knowledge, version="0.2.0")
-    impact(new, responder.knowledge, Against(old))
+    impact(new, responder.knowledge, against(old))
 
     assert changed(new)[STORY]["options"][OPTION]["because"] == "program"
     assert "different versions of the program" in words((new / "report.html").read_text(encoding="utf-8"))
@@ -436,7 +436,7 @@ def test_what_another_program_says_of_the_same_is_no_effect_of_facts_or_knowledg
 def test_the_page_says_what_else_than_the_knowledge_differs(lines, responder, tmp_path, about, said):
     old = run(tmp_path / "old", lines, responder.knowledge)
     new = run(tmp_path / "new", lines, responder.knowledge, **about)
-    impact(new, responder.knowledge, Against(old))
+    impact(new, responder.knowledge, against(old))
     page = words((new / "report.html").read_text(encoding="utf-8"))
 
     assert ("Not everything here is an effect of the knowledge" in page) is bool(said)
@@ -445,7 +445,7 @@ def test_the_page_says_what_else_than_the_knowledge_differs(lines, responder, tm
 
 def test_a_run_without_comparison_keeps_no_changes_of_an_earlier_one(lines, responder, tmp_path):
     old, new = run(tmp_path / "old", lines[1:], responder.knowledge), run(tmp_path / "new", lines, responder.knowledge)
-    impact(new, responder.knowledge, Against(old))
+    impact(new, responder.knowledge, against(old))
     impact(new, responder.knowledge)
 
     assert sorted(one.name for one in new.iterdir()) == ["aggregate.json", "patients.ndjson", "report.html", "run.json"]
@@ -455,10 +455,10 @@ def test_a_run_without_comparison_keeps_no_changes_of_an_earlier_one(lines, resp
 
 
 def test_another_knowledge_than_that_of_the_old_run_is_refused(lines, responder, tmp_path):
-    old, new = (run(tmp_path / name, lines, responder.knowledge) for name in ("old", "new"))
+    old, other = run(tmp_path / "old", lines, responder.knowledge), edited(tmp_path, without)
 
     with pytest.raises(NotFinished, match="the old knowledge"):
-        impact(new, responder.knowledge, Against(old, edited(tmp_path, without)))
+        against(old, other)
 
 
 @pytest.mark.parametrize(
@@ -482,7 +482,7 @@ def test_a_folder_that_is_no_finished_run_is_refused_without_a_word_of_its_lines
         (old / name).write_bytes(content)
 
     with pytest.raises(NotFinished, match=said) as refused:
-        impact(new, responder.knowledge, Against(old))
+        impact(new, responder.knowledge, against(old))
     assert "secret" not in str(refused.value)
     assert not (new / "report.html").exists()
     assert not list(new.glob(".*"))
@@ -502,7 +502,7 @@ def compared(lines, responder, told, tmp_path_factory) -> tuple[Path, Impact]:
     files = {"given": "x", "files": [{"name": "<b>&.ndjson", "bytes": 1, "modified": 1}]}
     old = run(folder / "old", lines, responder.knowledge, input=files)
     new = run(folder / "new", [*other, refused, failed], after, input=files)
-    return new, impact(new, after, Against(old, responder.knowledge))
+    return new, impact(new, after, against(old, responder.knowledge))
 
 
 def document(page: str) -> Any:
@@ -597,7 +597,7 @@ def test_the_same_runs_give_the_same_bytes(compared, responder):
     names = ("aggregate.json", "changes.json", "changes.ndjson", "report.html")
     first = {name: (folder / name).read_bytes() for name in names}
     after = load(folder.parent / "edited-cards")
-    impact(folder, after, Against(folder.parent / "old", responder.knowledge))
+    impact(folder, after, against(folder.parent / "old", responder.knowledge))
 
     assert {name: (folder / name).read_bytes() for name in names} == first
 

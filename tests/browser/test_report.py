@@ -8,7 +8,7 @@ from selenium.webdriver.remote.webdriver import WebDriver
 from test_browser import LOOKS, chromium, look, pytestmark, violations
 
 from cds_service.edge.invented import invented
-from cds_service.edge.replay.impact import Against, impact
+from cds_service.edge.replay.impact import against, impact
 from cds_service.hooks.respond import Responder
 
 __all__ = ["chromium", "pytestmark"]
@@ -25,7 +25,7 @@ def page(responder: Responder, tmp_path_factory: pytest.TempPathFactory) -> Path
     ]
     folder = tmp_path_factory.mktemp("report")
     old, new = (write(each, folder / name, knowledge=knowledge) for name, each in (("old", moved), ("new", lines)))
-    impact(new, known, Against(old))
+    impact(new, known, against(old))
     return new / "report.html"
 
 

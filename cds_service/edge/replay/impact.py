@@ -28,11 +28,11 @@ from cds_service.knowledge.knowledge import Knowledge
 
 
 @dataclass(frozen=True)
-class Against:
+class Other:
     """The run to compare with, and the knowledge that it was made with where that is at hand."""
 
-    folder: Path
-    knowledge: Knowledge | None = None
+    run: FinishedRun
+    knowledge: Knowledge | None
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,22 @@ class Impact:
     touched: int = 0
 
 
-def impact(folder: Path, knowledge: Knowledge, against: Against | None = None, below: int = 0) -> Impact:
+def against(folder: Path, knowledge: Knowledge | None = None) -> Other:
+    """The finished run in a folder to compare with. Raises NotFinished, also where its knowledge was another one."""
+    run = finished(folder)
+    if knowledge and knowledge.digest != run.digest:
+        found = f"knowledge {knowledge.version} of another digest"
+        raise NotFinished([Problem("the old knowledge", found, f"the one that {folder} was made with")])
+    return Other(run, knowledge)
+
+
+def impact(folder: Path, knowledge: Knowledge, other: Other | None = None, below: int = 0) -> Impact:
     """Write what the finished run in `folder` shows. Counts from 1 to `below` - 1 are hidden (`hide` says how far that
     goes). Raises NotFinished.
     """
     run = finished(folder)
     told = Aggregate(lines(run)).as_json(below)
-    compared, touched = _compared(run, knowledge, against, below) if against else (None, 0)
+    compared, touched = _compared(run, knowledge, other, below) if other else (None, 0)
     if compared is None:
         for name in ("changes.ndjson", "changes.json"):
             (folder / name).unlink(missing_ok=True)
@@ -59,13 +68,10 @@ def impact(folder: Path, knowledge: Knowledge, against: Against | None = None, b
     return Impact(summary(told, compared.changes if compared else None), touched)
 
 
-def _compared(run: FinishedRun, knowledge: Knowledge, against: Against, below: int) -> tuple[Compared, int]:
-    old = finished(against.folder)
-    if against.knowledge and against.knowledge.digest != old.digest:
-        found = f"knowledge {against.knowledge.version} of another digest"
-        raise NotFinished([Problem("the old knowledge", found, f"the one that {against.folder} was made with")])
+def _compared(run: FinishedRun, knowledge: Knowledge, other: Other, below: int) -> tuple[Compared, int]:
+    old = other.run
     after = knowledge if knowledge.digest == run.digest else None
-    before = knowledge if knowledge.digest == old.digest else against.knowledge
+    before = knowledge if knowledge.digest == old.digest else other.knowledge
     common = grounds(old, run, before, after)
     changes = Changes()
     with _replacing(run.folder / "changes.ndjson") as file:
