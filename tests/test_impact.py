@@ -488,6 +488,15 @@ def test_a_folder_that_is_no_finished_run_is_refused_without_a_word_of_its_lines
     assert not list(new.glob(".*"))
 
 
+def test_lines_that_are_not_sorted_are_not_compared(lines, responder, tmp_path):
+    old, new = (run(tmp_path / one, lines, responder.knowledge) for one in ("old", "new"))
+    rows = (old / "patients.ndjson").read_bytes().splitlines(keepends=True)
+    (old / "patients.ndjson").write_bytes(b"".join(reversed(rows)))
+
+    with pytest.raises(NotFinished, match="not sorted"):
+        impact(new, responder.knowledge, against(old))
+
+
 # THE PAGE
 
 
@@ -600,6 +609,20 @@ def test_the_same_runs_give_the_same_bytes(compared, responder):
     impact(folder, after, against(folder.parent / "old", responder.knowledge))
 
     assert {name: (folder / name).read_bytes() for name in names} == first
+
+
+@pytest.mark.parametrize("below", [0, 1_000])
+def test_a_run_without_patients_and_one_of_hidden_numbers_have_a_page_too(lines, responder, tmp_path, below):
+    empty = run(tmp_path / "empty", [], responder.knowledge)
+    full = run(tmp_path / "full", lines, responder.knowledge)
+    impact(empty, responder.knowledge, against(full), below)
+    impact(full, responder.knowledge, against(empty), below)
+
+    assert "What the cards would say of 0 patients" in words((empty / "report.html").read_text(encoding="utf-8"))
+    page = words((full / "report.html").read_text(encoding="utf-8"))
+    whole = f"fewer than {below:,}" if below else len(lines)
+    assert f"What the cards would say of {whole} patients" in page
+    assert f"In the new run only: {whole}" in page
 
 
 def test_a_report_under_another_knowledge_than_that_of_the_run_says_so(lines, responder, tmp_path):

@@ -5,7 +5,8 @@ from typing import Any
 
 from cds_service.edge.replay.aggregate import FAILED, Line, standing
 from cds_service.edge.replay.causes import PROGRAM, Grounds
-from cds_service.edge.replay.finished import parsed
+from cds_service.edge.replay.finished import NotFinished, parsed
+from cds_service.errors import Problem
 
 #: what changed for one patient, as changes.ndjson holds it
 Row = dict[str, Any]
@@ -17,7 +18,7 @@ _NOTHING: Mapping[str, Any] = {"status": NOT_LISTED, "citations": (), "missing":
 def compare(old: Iterable[bytes], new: Iterable[bytes], grounds: Grounds) -> Iterator[Row | None]:
     """For each patient what changed, None where nothing did. `old` and `new` are the lines of two runs, sorted by id.
 
-    Raises NotFinished where a line is none, by the number of the line.
+    Raises NotFinished where a line is none, by the number of the line, or where lines are not sorted.
     """
     for before, after in _paired(old, new):
         if before is None or after is None:
@@ -33,7 +34,7 @@ _SAME: Line = {}
 def _paired(old: Iterable[bytes], new: Iterable[bytes]) -> Iterator[tuple[Line | None, Line | None]]:
     """The lines of each patient; None where a run has none."""
     olds, news = enumerate(old, start=1), enumerate(new, start=1)
-    left, right = next(olds, None), next(news, None)
+    left, right, last = next(olds, None), next(news, None), b""
     while left or right:
         if left and right and left[1] == right[1]:
             yield _SAME, _SAME
@@ -41,18 +42,23 @@ def _paired(old: Iterable[bytes], new: Iterable[bytes]) -> Iterator[tuple[Line |
             continue
         before = parsed(left[1], "the old run", left[0]) if left else None
         after = parsed(right[1], "the new run", right[0]) if right else None
-        first = _first(before, after)
+        first, last = _first(before, after, last)
         yield before if first <= 0 else None, after if first >= 0 else None
         left = next(olds, None) if first <= 0 else left
         right = next(news, None) if first >= 0 else right
 
 
-def _first(before: Line | None, after: Line | None) -> int:
-    """Whose patient comes first, bytewise: -1 the old run's, 1 the new run's, 0 for the same."""
-    if before is None or after is None:
-        return 1 if before is None else -1
-    ours, theirs = [str(line["patient"]).encode() for line in (before, after)]
-    return (ours > theirs) - (ours < theirs)
+def _first(before: Line | None, after: Line | None, last: bytes) -> tuple[int, bytes]:
+    """Whose patient comes first, bytewise (-1 the old run's, 1 the new run's, 0 for the same), and the patient's id.
+
+    Raises NotFinished where it does not come after the last one: then a run is not sorted, and no pair can be trusted.
+    """
+    ours, theirs = [str(line["patient"]).encode() if line else None for line in (before, after)]
+    there = [one for one in (ours, theirs) if one is not None]
+    found = min(there)
+    if last and found <= last:
+        raise NotFinished([Problem("the lines of the two runs", "not sorted by patient", "runs as they were written")])
+    return (found == theirs) - (found == ours), found
 
 
 def _one_run_only(before: Line | None, after: Line | None) -> Row:

@@ -31,7 +31,7 @@ def columns(counts: Sequence[int | None]) -> list[Column]:
 
 def number(count: int | None, below: int) -> str:
     """1234567 as '1,234,567'; a hidden one as 'fewer than 5'."""
-    return f"fewer than {below}" if count is None else f"{count:,}"
+    return f"fewer than {below:,}" if count is None else f"{count:,}"
 
 
 def share(count: int | None, total: int | None) -> str:

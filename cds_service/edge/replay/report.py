@@ -187,5 +187,5 @@ def _in_order(known: Iterable[str], found: Mapping[str, Any]) -> list[tuple[str,
 
 
 def _most(counts: Any) -> int:
-    """The largest of counts, hidden ones aside; 1 where there is none, to divide by."""
-    return max((one for one in counts if one), default=0) or 1
+    """The largest of counts, hidden ones aside."""
+    return max((one for one in counts if one), default=0)
