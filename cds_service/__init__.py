@@ -72,6 +72,7 @@ The map, in reading order. A module imports only modules above it; a test keeps 
     hooks.discovery          what is offered and needed
     hooks.wording            conditions in words
     hooks.review             the knowledge for whoever reviews it
+    hooks.difference         what one knowledge says and another does not
     hooks.markdown           the text of a card
     hooks.listing            what a card lists, and the card id that tells
     hooks.cards              cards: text and extension from the same verdicts
@@ -140,6 +141,16 @@ The map, in reading order. A module imports only modules above it; a test keeps 
     edge.pages.samples       the patients to choose from
     edge.pages.sandbox       the sandbox
     edge.pages.pages         all pages in one blueprint
+    edge.replay.counts       counts under keys, small ones hidden
+    edge.replay.aggregate    the lines of a replay counted
+    edge.replay.finished     a finished replay on disk
+    edge.replay.causes       why advice differs between two runs
+    edge.replay.compare      two runs beside each other
+    edge.replay.changes      the changes counted
+    edge.replay.plots        bars, columns and numbers
+    edge.replay.report       what a replay shows, as one page
+    edge.replay.summary      the same in a few lines
+    edge.replay.impact       all of it, written beside the lines
     edge.web                 HTTP
     edge.start               from the environment to a warm application
     edge.wsgi                the application for a WSGI server
