@@ -132,7 +132,6 @@ The map, in reading order. A module imports only modules above it; a test keeps 
     edge.replay.folder       a run over files
     edge.replay.stream       a run over a stream
     edge.replay.spark        the same run on Apache Spark
-    edge.replay.command      `cds-service replay`
     edge.sandbox_fhir        a read-only FHIR server over them
     edge.pages.shown         text, Markdown and JSON on a page
     edge.pages.house         what stands around every page
@@ -151,6 +150,7 @@ The map, in reading order. A module imports only modules above it; a test keeps 
     edge.replay.report       what a replay shows, as one page
     edge.replay.summary      the same in a few lines
     edge.replay.impact       all of it, written beside the lines
+    edge.replay.command      `cds-service replay`
     edge.web                 HTTP
     edge.start               from the environment to a warm application
     edge.wsgi                the application for a WSGI server

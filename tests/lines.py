@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from support import EXTENSION, INSTANCE, Resource
+from support import INSTANCE, Resource
 
 from cds_service.edge.invented import Invented
-from cds_service.errors import Refusal
+from cds_service.edge.replay.line import answered, sections
 from cds_service.hooks.catalogue import HOOKS
 from cds_service.hooks.request import read
 from cds_service.hooks.respond import Responder
@@ -28,40 +28,12 @@ def records(told: Invented, patients: int, seed: int = 1, stories: bool = True) 
         yield story.id, record(story, told.vocabulary, visits)
 
 
-def line(patient: str, resources: list[Resource], responder: Responder, day: str = "") -> Line:
+def line(patient: str, resources: list[Resource], responder: Responder) -> Line:
     """The line of one patient whose record is delivered whole."""
     delivered = prefetch(resources, patient, responder.needs)
     call = read(hook_request(HOOKS[0], INSTANCE, patient, delivered, None), HOOKS[0], home()[1])
-    empty: Line = {"patient": patient, "resources": len(resources), "facts": {}, "unknown": [], "options": {}}
-    try:
-        answer = responder.respond(call)
-    except Refusal as refusal:
-        return {**empty, "answer": "refused", "reason": str(refusal), "set_aside": 0}
     set_aside = len(responder.trace(call).record.set_aside)
-    beside = answer.get("extension", {}).get(EXTENSION, {})
-    sections = {option.id: section.id for section in responder.knowledge.sections for option in section.options}
-    said = [card["extension"][EXTENSION] for card in answer["cards"]]
-    facts = {one["fact"]: one["value"] for card in said for one in card.get("facts", ())}
-    return {
-        "patient": patient,
-        "answer": "cards" if answer["cards"] else "no-card",
-        "reason": beside.get("noCard", {}).get("reason", ""),
-        "resources": len(resources),
-        "facts": facts,
-        "unknown": sorted(name for name, value in facts.items() if value == "unknown"),
-        "options": {one["option"]: _entry(one, sections) for card in said for one in card["options"]},
-        "set_aside": set_aside,
-    }
-
-
-def _entry(one: dict[str, Any], sections: dict[str, str]) -> dict[str, Any]:
-    return {
-        "section": sections[one["option"]],
-        "status": one["status"],
-        "citations": sorted(f"{cite['source']} {cite['passage']} {cite['position']}" for cite in one["citations"]),
-        "missing": one["missing"],
-        "because": [f"{fact['fact']}={fact['value']}" for fact in one["because"]],
-    }
+    return answered(patient, responder.respond(call), sections(responder.knowledge), len(resources), set_aside)
 
 
 def raw(one: Line) -> bytes:

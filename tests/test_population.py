@@ -33,6 +33,9 @@ RXNORM = "http://www.nlm.nih.gov/research/umls/rxnorm"
 CONFIRMED = {"coding": [{"code": "confirmed"}]}
 ACTIVE = {"coding": [{"code": "active"}]}
 
+#: what a finished run leaves
+FILES = {"aggregate.json", "patients.ndjson", "problems.ndjson", "report.html", "run.json"}
+
 
 def run(*arguments, stdin=None):
     return CliRunner().invoke(main, [str(one) for one in arguments], catch_exceptions=False, input=stdin)
@@ -234,7 +237,7 @@ def test_an_interrupted_run_goes_on_and_makes_no_part_again(population, expected
     assert how == signal.SIGKILL or said == "Stopped. The same command goes on where it was.\n"
     assert not (out / "patients.ndjson").exists()
     assert replay(population, out) == expected
-    assert sorted(path.name for path in out.iterdir()) == ["patients.ndjson", "problems.ndjson", "run.json"]
+    assert {path.name for path in out.iterdir()} == FILES
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="the children of a process are found in /proc")
@@ -319,7 +322,7 @@ def test_the_folder_is_the_owners_and_holds_no_records(population, expected, tmp
     found, _ = records(population)
 
     assert out.stat().st_mode & 0o777 == 0o700
-    assert sorted(path.name for path in out.iterdir()) == ["patients.ndjson", "problems.ndjson", "run.json"]
+    assert {path.name for path in out.iterdir()} == FILES
     assert told["finished"]
     assert told["today"] == TODAY
     assert told["knowledge"]["digest"].startswith("sha256:")
