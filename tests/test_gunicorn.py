@@ -68,6 +68,24 @@ def test_reload_takes_new_knowledge_and_no_call_is_lost(tmp_path, cards):
     assert (load.refused, load.broken) == (0, [])
 
 
+def test_the_master_does_not_grow_with_every_reload(tmp_path):
+    def size():
+        """Resident memory of the master in MB, and its open files."""
+        status = Path(f"/proc/{server.process.pid}/status").read_text(encoding="utf-8")
+        return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024, len(os.listdir(f"/proc/{server.process.pid}/fd"))
+
+    with Gunicorn(tmp_path) as server:
+        server.reload(READ)
+        server.reload(READ)
+        before, files = size()
+        for _ in range(4):
+            server.reload(READ)
+        after, files_after = size()
+
+    assert files_after == files
+    assert after - before < 6, "four copies of the knowledge are 14 MB"
+
+
 def test_broken_knowledge_is_told_of_and_the_old_goes_on_answering(tmp_path, cards):
     with Gunicorn(tmp_path, CDS_CARDS=str(cards)) as server:
         old = version(server)

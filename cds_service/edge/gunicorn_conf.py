@@ -22,7 +22,7 @@ from typing import Any
 
 from cds_service.edge.metrics import FOLDER, leave_seat, take_seat
 from cds_service.edge.settings import settings
-from cds_service.edge.start import application, give_up, settle
+from cds_service.edge.start import application, forget, give_up, settle
 from cds_service.errors import CdsError
 
 _log = logging.getLogger("cds_service")
@@ -78,6 +78,7 @@ logconfig_dict = {
 
 def on_reload(server: Any) -> None:
     """HUP: the workers to come get what can be read now, or what there was."""
+    forget()
     try:
         server.app.callable = application()
         settle()  # once more, without what was replaced

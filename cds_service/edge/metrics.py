@@ -11,7 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from functools import _CacheInfo, cache
+from functools import _CacheInfo
 from typing import Any
 
 import prometheus_client as prometheus
@@ -47,6 +47,7 @@ _TIMES = {
 }
 
 _seat = ""
+_shared = False
 
 
 def take_seat(name: str) -> None:
@@ -64,11 +65,13 @@ def leave_seat(name: str) -> None:
         mark_process_dead(name)  # type: ignore[no-untyped-call]
 
 
-@cache
 def _share() -> None:
-    """Where several processes count together, make instruments that are files of the process's seat."""
-    if FOLDER in os.environ:  # the way that prometheus_client's README shows for servers with numbered workers
+    """Where several processes count together, make instruments that are files of the process's seat; once."""
+    global _shared
+    if FOLDER in os.environ and not _shared:
+        # the way that prometheus_client's README shows for servers with numbered workers
         values.ValueClass = values.MultiProcessValue(lambda: _seat or str(os.getpid()))  # type: ignore[no-untyped-call]
+        _shared = True
     prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]
 
 

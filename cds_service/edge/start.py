@@ -4,6 +4,7 @@ import gc
 import logging
 import sys
 from dataclasses import replace
+from functools import _lru_cache_wrapper
 from itertools import product
 from typing import NoReturn
 from uuid import uuid4
@@ -80,6 +81,14 @@ def settle() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
+
+
+def forget() -> None:
+    """Empty the caches of all functions: some remember, beside a text, the knowledge that is about to be replaced."""
+    gc.unfreeze()
+    for one in gc.get_objects():
+        if isinstance(one, _lru_cache_wrapper):
+            one.cache_clear()
 
 
 def give_up(error: CdsError) -> NoReturn:
