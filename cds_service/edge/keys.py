@@ -14,6 +14,7 @@ from typing import Any
 
 from joserfc import jwk
 from joserfc.errors import JoseError
+from joserfc.jwa import JWSAlgModel
 from joserfc.jws import JWSRegistry
 
 from cds_service.edge.outbound import Limits, Reach, Unreachable, get
@@ -37,10 +38,14 @@ class UnsoundKeys(Exception):
 
 @dataclass(frozen=True)
 class PublicKey:
-    """A key and the signatures it can verify."""
+    """A key and the signatures it can verify: those of its type and curve, and of its `alg` where it has one."""
 
     key: Any
-    algorithms: frozenset[str]
+    algorithms: Mapping[str, JWSAlgModel]
+
+    def verifies(self, algorithm: str, signed: bytes, signature: bytes) -> bool:
+        """Whether this is the signature of what is signed. `algorithm` is one of this key's."""
+        return self.algorithms[algorithm].verify(signed, signature, self.key)
 
 
 KeySet = Mapping[str, PublicKey]
@@ -94,8 +99,8 @@ def _public_key(one: dict[str, Any], place: int) -> PublicKey:
         key = jwk.import_key({name: one[name] for name in ("kty", "crv", "x", "y", "n", "e") if name in one})
     except (JoseError, ValueError, TypeError, KeyError, AttributeError):
         raise UnsoundKeys(f"keys[{place}] is no public key") from None
-    fitting = {model.name for model in JWSRegistry.filter_algorithms(key, list(JWSRegistry.algorithms))}
-    return PublicKey(key, frozenset(fitting & {one["alg"]} if "alg" in one else fitting))
+    fitting = JWSRegistry.filter_algorithms(key, list(JWSRegistry.algorithms))
+    return PublicKey(key, {model.name: model for model in fitting if one.get("alg", model.name) == model.name})
 
 
 def fetch(url: str, private: bool) -> bytes:
