@@ -1,7 +1,8 @@
 """The store: feedback, what cards list, used tokens. On SQLite or PostgreSQL, by the URL alone.
 
-What a method has returned from is on disk. A store that cannot be had costs its caller an Unavailable (503) within
-seconds, costs no card, and is tried again a second later, by one caller at a time.
+What a method has returned from outlives this process and every other of the service, however they end, and a machine
+that loses its power; with one exception, used tokens on SQLite (see `_sqlite`). A store that cannot be had costs its
+caller an Unavailable (503) within seconds, costs no card, and is tried again a second later, by one caller at a time.
 """
 
 import hashlib
@@ -32,8 +33,9 @@ from cds_service.hooks.feedback import Entry
 from cds_service.hooks.listing import Listing, imprint_of
 
 _log = logging.getLogger("cds_service")
-#: connections of one process: fewer than a worker has threads, so that a store that hangs leaves threads for cards
-_CONNECTIONS = 3
+#: connections of one process: fewer than a worker has threads, so that a store that hangs leaves threads for cards;
+#: and as many more for used tokens, without which there is no card where callers are known
+_CONNECTIONS, _FOR_TOKENS = 3, 2
 #: seconds until a store that failed is tried again
 _REST = 1.0
 #: used tokens are kept so many seconds beyond their end, so that clocks need not agree; purged once in so many uses
@@ -70,10 +72,12 @@ class Store:
     def __init__(self, url: str, keep_comments: bool = False, patience: float = 5.0, watch: Watch = UNWATCHED):
         self._url = make_url(url)
         self._keep_comments = keep_comments
-        self._patience = patience
         self._watch = watch
         self._insert = sqlite.insert if self._url.get_backend_name() == "sqlite" else postgresql.insert
-        self._engine = self._made()
+        make = _sqlite if self._url.get_backend_name() == "sqlite" else _postgresql
+        self._engine = make(self._url, patience)
+        self._alone = make(self._url, patience, alone=True)
+        self._use = str(self._insert(TOKEN_USE).on_conflict_do_nothing().compile(dialect=self._alone.dialect))
         self._process = os.getpid()
         self._ready = False
         self._tried_again = 0.0  # when a store that failed may be tried again, 0 while it works
@@ -108,10 +112,9 @@ class Store:
         Raises Unavailable when that cannot be told: then the token must not pass.
         """
         token = hashlib.sha256(json.dumps([issuer, jti]).encode()).hexdigest()
-        statement = self._insert(TOKEN_USE).values(token=token, expires=expires).on_conflict_do_nothing()
-        with self._transaction() as connection:
-            done = connection.execute(statement, execution_options={"preserve_rowcount": True})
-            first = done.rowcount == 1
+        with self._watch.step("store"), self._guarded():
+            self._make_ready()
+            first = self._written(self._use, {"token": token, "expires": expires}) == 1
         if next(self._uses) % _PURGE_EVERY == 0:
             self._purge()
         return first
@@ -157,7 +160,8 @@ class Store:
 
     def close(self) -> None:
         """Close every connection."""
-        self._engine.dispose()
+        for engine in (self._engine, self._alone):
+            engine.dispose()
 
     def _row(self, origin: Origin, entry: Entry, today: str) -> dict[str, Any]:
         identity = [origin.caller, origin.tenant, origin.service, entry.card, entry.outcome, entry.timestamp]
@@ -191,19 +195,36 @@ class Store:
             found = connection.execute(ended.with_for_update(skip_locked=True)).scalars().all()
             connection.execute(delete(TOKEN_USE).where(TOKEN_USE.c.token.in_(found)))
 
+    def _written(self, statement: str, row: Mapping[str, Any]) -> int:
+        """The rows that a statement, a transaction by itself, has written. It goes straight to the driver: around one
+        insert per call SQLAlchemy's Connection would cost several times the insert.
+        """
+        connection = self._alone.raw_connection()
+        try:
+            cursor = connection.cursor()
+            cursor.execute(statement, row)
+            written: int = cursor.rowcount
+            cursor.close()
+        except BaseException:
+            connection.invalidate()
+            raise
+        connection.close()
+        return written
+
     @contextmanager
     def _transaction(self, reads: bool = False) -> Iterator[Connection]:
         """A transaction over a store with the schema of this version; committed when the block ends without error."""
         with self._watch.step("store"), self._guarded():
-            if not self._ready:
-                self._make_ready()
+            self._make_ready()
             with self._engine.connect().execution_options(reads=reads) as connection, connection.begin():
                 if reads and connection.dialect.name == "postgresql":
                     connection.execute(text("SET LOCAL statement_timeout = 0"))
                 yield connection
 
     def _make_ready(self) -> None:
-        """Check the schema. SQLite is brought to it at once; a PostgreSQL has an administrator who decides when."""
+        """Check the schema, once. SQLite is brought to it; a PostgreSQL has an administrator who decides when."""
+        if self._ready:
+            return
         with self._engine.connect().execution_options(reads=True) as connection, connection.begin():
             found = revision(connection)
         if is_behind(found) and self._engine.dialect.name == "sqlite":
@@ -225,7 +246,7 @@ class Store:
             self._tried_again = 0.0
         except DataError:
             raise  # a fault of ours, not of the store
-        except (DBAPIError, PoolTimeout, OSError) as error:
+        except (DBAPIError, self._alone.dialect.loaded_dbapi.Error, PoolTimeout, OSError) as error:
             self._tried_again = time.monotonic() + _REST
             kind = type(error.orig if isinstance(error, DBAPIError) else error).__name__
             _log.warning("store unavailable: %s", kind)
@@ -237,13 +258,9 @@ class Store:
     def _after_fork(self) -> None:
         """Connections belong to the process that opened them: a child starts with none."""
         if self._process != os.getpid():
-            self._engine.dispose(close=False)
+            for engine in (self._engine, self._alone):
+                engine.dispose(close=False)
             self._process, self._trying = os.getpid(), threading.Lock()
-
-    def _made(self) -> Engine:
-        if self._url.get_backend_name() == "sqlite":
-            return _sqlite(self._url, self._patience)
-        return _postgresql(self._url, self._patience)
 
 
 def _other_schema(found: str) -> Unavailable:
@@ -256,14 +273,18 @@ def _unavailable(kind: str) -> Unavailable:
     return Unavailable([Problem("the store", f"it cannot be used now ({kind})", "a store that works; try again soon")])
 
 
-def _sqlite(url: URL, patience: float) -> Engine:
-    """SQLite with a write-ahead log, synced at every commit: what is committed survives a crash of the machine."""
+def _sqlite(url: URL, patience: float, alone: bool = False) -> Engine:
+    """SQLite with a write-ahead log, synced at every commit: what is committed survives a loss of power.
+
+    Statements that stand `alone` are for used tokens. Their commits are in the log, and so survive the death of every
+    process, but are not waited for until the disk has them: that would be the dearest part of a call. Where the machine
+    itself dies, tokens of its last seconds may pass once more when it is up again before they expire.
+    """
     engine = create_engine(
         url,
-        pool_size=_CONNECTIONS,
-        max_overflow=0,
-        pool_timeout=1,
+        **_pool(alone),
         hide_parameters=True,
+        paramstyle="named",
         connect_args={"timeout": patience, "isolation_level": None, "check_same_thread": False},
     )
 
@@ -274,7 +295,7 @@ def _sqlite(url: URL, patience: float) -> Engine:
     @event.listens_for(engine, "connect")
     def connected(raw: Any, _: Any) -> None:
         _log_ahead(raw, patience)
-        raw.execute("PRAGMA synchronous = FULL")
+        raw.execute(f"PRAGMA synchronous = {'NORMAL' if alone else 'FULL'}")
 
     @event.listens_for(engine, "begin")
     def begun(connection: Connection) -> None:
@@ -312,15 +333,23 @@ def _private_file(path: Path) -> None:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
-def _postgresql(url: URL, patience: float) -> Engine:
-    """PostgreSQL through psycopg 3, every wait bounded; a connection that a restart has cut is replaced unseen."""
+def _pool(alone: bool) -> dict[str, Any]:
+    """The pool of an engine. Nothing is left to be undone on a connection for statements that stand alone."""
+    size, undo = (_FOR_TOKENS, None) if alone else (_CONNECTIONS, "rollback")
+    return {"pool_size": size, "max_overflow": 0, "pool_timeout": 1, "pool_reset_on_return": undo}
+
+
+def _postgresql(url: URL, patience: float, alone: bool = False) -> Engine:
+    """PostgreSQL through psycopg 3, every wait bounded; a connection that a restart has cut is replaced unseen.
+
+    Each commit is synced, that of a statement that stands `alone` too.
+    """
     wait = int(patience * 1000)
     limits = {"statement_timeout": wait, "lock_timeout": wait, "idle_in_transaction_session_timeout": wait}
     return create_engine(
         url.set(drivername="postgresql+psycopg"),
-        pool_size=_CONNECTIONS,
-        max_overflow=0,
-        pool_timeout=1,
+        **_pool(alone),
+        **({"isolation_level": "AUTOCOMMIT"} if alone else {}),
         pool_pre_ping=True,
         hide_parameters=True,
         connect_args={
