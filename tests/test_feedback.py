@@ -715,6 +715,29 @@ def test_of_fifty_uses_at_once_one_passes(url):
         store.close()
 
 
+def test_connections_that_a_restart_has_cut_are_replaced(tmp_path):
+    with database("postgresql", tmp_path) as url, closing(Store(url)) as store:
+        store.upgrade()
+
+        def cut():
+            with opened(url) as connection:
+                others = "pid <> pg_backend_pid() AND datname = current_database()"
+                connection.execute(text(f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE {others}"))
+
+        def used(jti):
+            return store.first_use("issuer", jti, int(time.time()) + 300)
+
+        assert used("1")
+        cut()
+        with pytest.raises(Unavailable):  # in the middle of its work it cannot tell, so nobody passes
+            used("2")
+        time.sleep(1.1)
+        assert (used("1"), used("2"), store.problem()) == (False, True, "")
+        cut()
+        time.sleep(1.1)
+        assert (used("1"), used("3"), store.problem()) == (False, True, "")
+
+
 def test_tokens_that_ended_long_ago_are_forgotten(url):
     store = Store(url)
     store.upgrade()
@@ -760,6 +783,7 @@ store.upgrade()
 
 def keep(second):
     store.keep(Origin("x"), [Entry("0" * 36, "overridden", f"2026-03-04T05:06:{second:02}.000000Z")])
+    assert store.first_use("x", str(second), 4_000_000_000)
 
 keep(1)
 child = os.fork()

@@ -1,8 +1,9 @@
-"""A token counts once: in two workers at once, after a restart, and never where nobody can tell."""
+"""A token counts once: in two workers at once, after a restart or a sudden end, and never where nobody can tell."""
 
 import http.client
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -33,20 +34,25 @@ def environment(tmp_path):
     return {**os.environ, "CDS_CALLERS": str(path), "CDS_PUBLIC_URL": PUBLIC_URL}
 
 
+def kill(server):
+    """gunicorn and its workers at once."""
+    os.killpg(server.pid, signal.SIGKILL)
+
+
 @contextmanager
-def serving(environment, folder):
+def serving(environment, folder, end=subprocess.Popen.terminate):
     """Two workers of gunicorn; the port they listen on."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "gunicorn", "-b", f"127.0.0.1:{port}", *WORKERS, "cds_service.edge.wsgi:app"]
     with (folder / "log").open("w") as log:
-        server = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
+        server = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True)
         try:
             _wait(port, server)
             yield port
         finally:
-            server.terminate()
+            end(server)
             server.wait(timeout=60)
 
 
@@ -104,6 +110,24 @@ def test_of_fifty_uses_at_once_over_two_workers_one_passes_and_none_after_a_rest
 
     assert Counter(found) == {200: 1, 401: 49}
     assert after == [401, 401, 200]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_token_passes_again_after_all_workers_were_killed(environment, tmp_path, kind):
+    used = [now() for _ in range(5)]
+
+    with database(kind, tmp_path) as url:
+        environment["CDS_DATABASE"] = url
+        subprocess.run(
+            [sys.executable, "-m", "cds_service.edge.cli", "database", "upgrade"], cwd=ROOT, env=environment, check=True
+        )
+        with serving(environment, tmp_path, kill) as port:
+            before = [post(port, token) for token in used]
+        with serving(environment, tmp_path) as port:
+            after = [post(port, token) for token in (*used, now())]
+
+    assert before == [200] * 5
+    assert after == [401] * 5 + [200]
 
 
 def test_where_the_store_is_down_no_token_passes(environment, tmp_path):

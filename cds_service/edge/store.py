@@ -8,6 +8,7 @@ caller an Unavailable (503) within seconds, costs no card, and is tried again a 
 import hashlib
 import json
 import logging
+import math
 import os
 import sqlite3
 import threading
@@ -22,8 +23,9 @@ from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, Select, create_engine, delete, event, func, make_url, select, text
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DataError, DBAPIError
+from sqlalchemy.exc import DataError, DBAPIError, InvalidatePoolError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from cds_service.edge.migrate import is_behind, revision, upgrade
 from cds_service.edge.tables import FEEDBACK, LISTING, REVISION, TOKEN_USE
@@ -36,7 +38,7 @@ _log = logging.getLogger("cds_service")
 #: connections of one process: fewer than a worker has threads, so that a store that hangs leaves threads for cards;
 #: and as many more for used tokens, without which there is no card where callers are known
 _CONNECTIONS, _FOR_TOKENS = 3, 2
-#: seconds until a store that failed is tried again
+#: seconds until a store that failed is tried again, and after which a connection that rested is looked at
 _REST = 1.0
 #: used tokens are kept so many seconds beyond their end, so that clocks need not agree; purged once in so many uses
 _GRACE, _PURGE_EVERY, _PURGE_MOST = 600, 100, 1000
@@ -340,17 +342,16 @@ def _pool(alone: bool) -> dict[str, Any]:
 
 
 def _postgresql(url: URL, patience: float, alone: bool = False) -> Engine:
-    """PostgreSQL through psycopg 3, every wait bounded; a connection that a restart has cut is replaced unseen.
-
-    Each commit is synced, that of a statement that stands `alone` too.
+    """PostgreSQL through psycopg 3, every wait bounded. Each commit is synced, that of a statement that stands `alone`
+    too. A connection that a restart has cut is replaced unseen if it has rested; looked at before each use, the look
+    would cost as much as the use.
     """
     wait = int(patience * 1000)
     limits = {"statement_timeout": wait, "lock_timeout": wait, "idle_in_transaction_session_timeout": wait}
-    return create_engine(
+    engine = create_engine(
         url.set(drivername="postgresql+psycopg"),
         **_pool(alone),
         **({"isolation_level": "AUTOCOMMIT"} if alone else {}),
-        pool_pre_ping=True,
         hide_parameters=True,
         connect_args={
             "connect_timeout": 2,
@@ -358,3 +359,17 @@ def _postgresql(url: URL, patience: float, alone: bool = False) -> Engine:
             "options": " ".join(f"-c {name}={value}" for name, value in limits.items()) + " -c synchronous_commit=on",
         },
     )
+
+    @event.listens_for(engine, "checkin")
+    def left(_: Any, record: ConnectionPoolEntry) -> None:
+        record.info["left"] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def taken(raw: Any, record: ConnectionPoolEntry, _: Any) -> None:
+        if time.monotonic() - record.info.get("left", math.inf) > _REST:
+            try:
+                engine.dialect.do_ping(raw)
+            except engine.dialect.loaded_dbapi.Error:
+                raise InvalidatePoolError from None
+
+    return engine
