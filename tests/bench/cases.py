@@ -19,7 +19,7 @@ from controls import Answer, Check, a_peers_receptors, echoes, our_receptors, ri
 from databases import database
 from load import whole_request
 from peers import Peer, peers
-from servers import Failure, Server, gunicorn, running
+from processes import Failure, Server, gunicorn, running
 from sqlalchemy import create_engine, text
 from support import URL
 

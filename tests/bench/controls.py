@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from calls import RECEPTORS, Chart
-from servers import Failure
+from processes import Failure
 from support import facts, statuses
 
 Answer = dict[str, Any]

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from servers import Failure, Server
+from processes import Failure, Server
 
 _SCRIPT = Path(__file__).parent / "walk.lua"
 

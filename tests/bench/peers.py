@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from servers import Failure, Server, running
+from processes import Failure, Server, running
 
 _FILES = Path(__file__).resolve().parent / "peers"
 _VERSIONS = {"healthchain": "0.16.1", "ms-cql-sdk": "0.7.1", "cql-execution": "3.3.2", "cql-exec-fhir": "2.2.0"}

@@ -47,7 +47,7 @@ from calls import Chart, patient_view
 from cases import KINDS, USUAL, Case, Wanted, cases, numbers, without_postgresql
 from load import Slice, apply, check_wrk
 from peers import versions
-from servers import Failure
+from processes import Failure
 
 Row = dict[str, Any]
 #: a slice is made longer, up to so many seconds, for so many calls

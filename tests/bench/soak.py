@@ -22,7 +22,7 @@ from statistics import linear_regression
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from calls import Chart, patient_view
-from servers import Failure, Server, gunicorn, running
+from processes import Failure, Server, gunicorn, running
 from support import URL
 
 _HERE = Path(__file__).resolve().parent

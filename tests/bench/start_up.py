@@ -14,7 +14,7 @@ from time import monotonic
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from servers import Failure, gunicorn, running
+from processes import Failure, gunicorn, running
 
 _HERE = Path(__file__).resolve().parent
 _APPS = {"service": "cds_service.edge.wsgi:app", "floor": "floor:app"}
