@@ -23,15 +23,21 @@ Decider = tuple[str, ...]
 #: an option of the extension without the resources of a patient, and what decided it
 Entry = tuple[dict[str, Any], tuple[Decider, ...]]
 Reasons = dict[Decider, dict[str, Any]]
+#: a fact as a text says it: its id, value and note, and whether some resource speaks of it
+Spoken = tuple[str, str, str, bool]
 
 
 class Writer:
-    """Writes the cards of one knowledge. Remembers texts by what they depend on; no patient is in them."""
+    """Writes the cards of one knowledge. Remembers texts by what they depend on; no patient is in them. Without `words`
+    the cards on options have none.
+    """
 
-    def __init__(self, knowledge: Knowledge, adviser: Adviser):
+    def __init__(self, knowledge: Knowledge, adviser: Adviser, words: bool = True):
         self._knowledge = knowledge
+        self._words = words
         self._adviser = adviser
         self.text = lru_cache(maxsize=_TEXTS)(self._written)
+        self._listing = lru_cache(maxsize=_TEXTS)(self._listed)
         self._labels = lru_cache(maxsize=_LABELS)(self._labelled)
         self._links = lru_cache(maxsize=_TEXTS)(self._linked)
         self._fingerprint = lru_cache(maxsize=_TEXTS)(fingerprint)
@@ -50,14 +56,14 @@ class Writer:
         self, call: HookCall, facts: Mapping[str, Fact], answers: tuple[Truth, ...], created: int = 0
     ) -> list[dict[str, Any]]:
         """At most one card for each plan that has an option to list. `created` conditions are not on record yet."""
-        values = tuple((name, _value(fact), _spoken(fact), bool(fact.references)) for name, fact in facts.items())
-        labels = self._labels(history(facts))
+        values, labels = self._told(facts) if self._words else ((), ())
         written: list[dict[str, Any]] = []
         because: Reasons = {}
         for plan in self._knowledge.cards:
-            head, body, listed, mark = self.text(plan.id, answers, values, labels, not written)
+            listed, mark = self._listing(plan.id, answers)
             if not listed:
                 continue
+            head, body = self.text(plan.id, answers, values, labels, not written) if self._words else ("", "")
             if created and not written:
                 body = f"Counted as if on record: {created} condition{'s' * (created > 1)} being created.\n\n{body}"
             card = self.card(call, plan, head, body, mark)
@@ -67,6 +73,11 @@ class Writer:
             card["extension"] = {EXTENSION: extension}
             written.append(card)
         return written
+
+    def _told(self, facts: Mapping[str, Fact]) -> tuple[tuple[Spoken, ...], tuple[tuple[str, str], ...]]:
+        """What the text of a card needs to know of the patient."""
+        values = tuple((name, _value(fact), _spoken(fact), bool(fact.references)) for name, fact in facts.items())
+        return values, self._labels(history(facts))
 
     def over(self, call: HookCall, facts: Mapping[str, Fact]) -> dict[str, Any]:
         """The one card for stage IV disease whose breast cancer is marked as inactive, in remission or resolved."""
@@ -125,32 +136,33 @@ class Writer:
         marked = ((option, marks(option, self._knowledge, told)) for option in self._knowledge.options.values())
         return tuple((option.id, f"{option.label} [{'; '.join(found)}]") for option, found in marked if found)
 
+    def _listed(self, card: str, answers: tuple[Truth, ...]) -> tuple[list[Entry], str]:
+        """The options of a card as far as they are the same for every patient with these answers, and their imprint."""
+        listed = self._verdicts(card, answers)
+        mark = imprint(self._knowledge.digest, ((one.option, one.status.value) for one in listed))
+        return [self._entry(one) for one in listed], mark
+
+    def _verdicts(self, card: str, answers: tuple[Truth, ...]) -> list[Verdict]:
+        own, verdicts = self._own[card], self._adviser.advise(answers).verdicts
+        return [one for one in verdicts if one.option in own and one.status is not Status.NOT_SUPPORTED]
+
     def _written(
         self,
         card: str,
         answers: tuple[Truth, ...],
-        values: tuple[tuple[str, str, str, bool], ...],
+        values: tuple[Spoken, ...],
         labels: tuple[tuple[str, str], ...],
         first: bool,
-    ) -> tuple[str, str, list[Entry], str]:
-        """Summary and detail of a card, its options as far as they are the same for every patient with these answers,
-        each with the answers of facts that decided it, and the imprint of them; nothing where it lists none."""
-        plan, marked = self._plans[card], dict(labels)
-        own = self._own[card]
-        advice = self._adviser.advise(answers)
-        listed = tuple(one for one in advice.verdicts if one.option in own and one.status is not Status.NOT_SUPPORTED)
-        if not listed:
-            return "", "", [], ""
+    ) -> tuple[str, str]:
+        """Summary and detail of a card that lists something."""
+        plan, marked, listed = self._plans[card], dict(labels), self._verdicts(card, answers)
         by_name = {name: value for name, value, _, _ in values}
         notes = {name: note for name, _, note, _ in values}
         said = Said(by_name, notes, frozenset(name for name, _, _, read in values if read))
         items = [self._item(one, marked) for one in listed]
         read = read_line(said, self._knowledge) if first else ""
-        counts = Counter(one.status for one in listed)
-        body = detail(plan, items, advice.notices, self._knowledge, said, read)
-        entries = [self._entry(one) for one in listed]
-        mark = imprint(self._knowledge.digest, ((one.option, one.status.value) for one in listed))
-        return summary(plan, by_name, counts), body, entries, mark
+        body = detail(plan, items, self._adviser.advise(answers).notices, self._knowledge, said, read)
+        return summary(plan, by_name, Counter(one.status for one in listed)), body
 
     def _item(self, verdict: Verdict, marked: Mapping[str, str]) -> Item:
         option = self._knowledge.options[verdict.option]

@@ -50,16 +50,24 @@ def _unheard(record: Record) -> None:
 
 class Responder:
     """Answers hook calls with one knowledge, compiled once. What the latest records say is remembered of so many.
-    `heard` is told of each record that was gathered, for who counts what was set aside.
+
+    For who counts: `heard` is told of each record that was gathered, with what was set aside; without `words` the cards
+    on options have no summary and no detail, and are the same in all else.
     """
 
-    def __init__(self, knowledge: Knowledge, remembered: int = 0, heard: Callable[[Record], None] = _unheard):
+    def __init__(
+        self,
+        knowledge: Knowledge,
+        remembered: int = 0,
+        heard: Callable[[Record], None] = _unheard,
+        words: bool = True,
+    ):
         self.knowledge = knowledge
         self.memory = Memory(remembered)
         self.needs = queries(knowledge)
         self._reader = Reader(knowledge)
         self._adviser = Adviser(knowledge)
-        self._writer = Writer(knowledge, self._adviser)
+        self._writer = Writer(knowledge, self._adviser, words)
         self._drug_writer = DrugWriter(knowledge, self._adviser, self._writer)
         self._heard = heard
         self._answers = {Answers.OPTIONS: self._list_options, Answers.DRUGS: self._tell_of_drugs}

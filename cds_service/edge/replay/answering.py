@@ -44,7 +44,7 @@ class Answering:
 
     def __init__(self, cards: Path | None = None):
         knowledge = load(cards)
-        self._responder = Responder(knowledge, heard=self._heard)
+        self._responder = Responder(knowledge, heard=self._heard, words=False)
         self.knowledge = knowledge
         self.needs = self._responder.needs
         self._sections = sections(knowledge)
