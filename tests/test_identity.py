@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import tokens
 from joserfc import jwk
+from joserfc.jws import JWSRegistry
 from support import URL, is_outcome, patient_view
 from tokens import DROP, EC, ISSUER, JKU, NOW, OTHER, P256, PUBLIC_URL, RSA, STRANGER, Uses, b64, claims, header, signed
 
@@ -133,6 +134,15 @@ def test_a_public_url_may_have_a_path(callers_file):
 _GOOD_HEAD, _GOOD_BODY, _GOOD_SIGNATURE = tokens.token().split(".")
 _AUD = PUBLIC_URL + URL
 
+
+def respelt():
+    """A token whose claims stand in base64url with bits set that no octet has, and are signed so."""
+    body = next(body for n in range(3) if len(body := json.dumps(claims(filler="x" * n))) % 3 == 1)
+    signing_input = f"{b64(header())}.{b64(body)}"
+    signing_input = signing_input[:-1] + chr(ord(signing_input[-1]) + 1)
+    return f"{signing_input}.{b64(JWSRegistry.algorithms['ES384'].sign(signing_input.encode(), EC))}"
+
+
 FORMS = {
     "no token": None,
     "an empty token": "",
@@ -143,6 +153,7 @@ FORMS = {
     "base64 with padding": f"{_GOOD_HEAD}.{_GOOD_BODY}.{_GOOD_SIGNATURE}==",
     "base64 of the other alphabet": f"{_GOOD_HEAD}.{_GOOD_BODY}.+/{_GOOD_SIGNATURE[2:]}",
     "base64 of no length": f"{_GOOD_HEAD}.{_GOOD_BODY}.{_GOOD_SIGNATURE}A",
+    "base64 spelt in another way": respelt(),
     "a space in it": f"{_GOOD_HEAD}.{_GOOD_BODY}. {_GOOD_SIGNATURE}",
     "1 MB": f"{_GOOD_HEAD}.{'A' * 1_000_000}.{_GOOD_SIGNATURE}",
     "8 KB and a little": tokens.token(filler="x" * 6200),
@@ -172,6 +183,7 @@ HEADERS = {
     "an ES384 key under RS384": signed(header(alg="RS384"), claims()),
     "typ missing": tokens.token(head={"typ": DROP}),
     "typ JOSE": tokens.token(head={"typ": "JOSE"}),
+    "cty a number": tokens.token(head={"cty": 7}),
     "crit": tokens.token(head={"crit": ["exp"], "exp": NOW + 300}),
     "crit b64": tokens.token(head={"crit": ["b64"], "b64": False}),
     "an embedded key": signed(header(jwk=STRANGER.as_dict(private=False)), claims(), STRANGER),
