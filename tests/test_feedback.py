@@ -729,13 +729,7 @@ def test_connections_that_a_restart_has_cut_are_replaced(tmp_path):
 
         assert used("1")
         cut()
-        with pytest.raises(Unavailable):  # in the middle of its work it cannot tell, so nobody passes
-            used("2")
-        time.sleep(1.1)
         assert (used("1"), used("2"), store.problem()) == (False, True, "")
-        cut()
-        time.sleep(1.1)
-        assert (used("1"), used("3"), store.problem()) == (False, True, "")
 
 
 def test_tokens_that_ended_long_ago_are_forgotten(url):

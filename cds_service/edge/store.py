@@ -8,7 +8,6 @@ caller an Unavailable (503) within seconds, costs no card, and is tried again a 
 import hashlib
 import json
 import logging
-import math
 import os
 import sqlite3
 import threading
@@ -23,9 +22,8 @@ from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, Select, create_engine, delete, event, func, make_url, select, text
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DataError, DBAPIError, InvalidatePoolError
+from sqlalchemy.exc import DataError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.pool import ConnectionPoolEntry
 
 from cds_service.edge.migrate import is_behind, revision, upgrade
 from cds_service.edge.tables import FEEDBACK, LISTING, REVISION, TOKEN_USE
@@ -38,7 +36,7 @@ _log = logging.getLogger("cds_service")
 #: connections of one process: fewer than a worker has threads, so that a store that hangs leaves threads for cards;
 #: and as many more for used tokens, without which there is no card where callers are known
 _CONNECTIONS, _FOR_TOKENS = 3, 2
-#: seconds until a store that failed is tried again, and after which a connection that rested is looked at
+#: seconds until a store that failed is tried again
 _REST = 1.0
 #: used tokens are kept so many seconds beyond their end, so that clocks need not agree; purged once in so many uses
 _GRACE, _PURGE_EVERY, _PURGE_MOST = 600, 100, 1000
@@ -197,9 +195,12 @@ class Store:
             found = connection.execute(ended.with_for_update(skip_locked=True)).scalars().all()
             connection.execute(delete(TOKEN_USE).where(TOKEN_USE.c.token.in_(found)))
 
-    def _written(self, statement: str, row: Mapping[str, Any]) -> int:
+    def _written(self, statement: str, row: Mapping[str, Any], spare: int = _FOR_TOKENS) -> int:
         """The rows that a statement, a transaction by itself, has written. It goes straight to the driver: around one
         insert per call SQLAlchemy's Connection would cost several times the insert.
+
+        Connections that were cut are replaced, without a round trip to look at each before its use. Where one was cut
+        in the middle of this statement the row may be there already, and the answer is 0.
         """
         connection = self._alone.raw_connection()
         try:
@@ -207,9 +208,12 @@ class Store:
             cursor.execute(statement, row)
             written: int = cursor.rowcount
             cursor.close()
-        except BaseException:
+        except self._alone.dialect.loaded_dbapi.Error as error:
+            cut = self._alone.dialect.is_disconnect(error, connection.dbapi_connection, None)
             connection.invalidate()
-            raise
+            if not (cut and spare):
+                raise
+            return self._written(statement, row, spare - 1)
         connection.close()
         return written
 
@@ -280,7 +284,8 @@ def _sqlite(url: URL, patience: float, alone: bool = False) -> Engine:
 
     Statements that stand `alone` are for used tokens. Their commits are in the log, and so survive the death of every
     process, but are not waited for until the disk has them: that would be the dearest part of a call. Where the machine
-    itself dies, tokens of its last seconds may pass once more when it is up again before they expire.
+    itself dies, a token used in its last moments (on Linux half a minute) may pass once more if the machine is up again
+    before the token expires, within minutes. A site that must exclude that has PostgreSQL.
     """
     engine = create_engine(
         url,
@@ -342,16 +347,16 @@ def _pool(alone: bool) -> dict[str, Any]:
 
 
 def _postgresql(url: URL, patience: float, alone: bool = False) -> Engine:
-    """PostgreSQL through psycopg 3, every wait bounded. Each commit is synced, that of a statement that stands `alone`
-    too. A connection that a restart has cut is replaced unseen if it has rested; looked at before each use, the look
-    would cost as much as the use.
+    """PostgreSQL through psycopg 3, every wait bounded; a connection that a restart has cut is replaced unseen.
+
+    Each commit is synced, that of a statement that stands `alone` too.
     """
     wait = int(patience * 1000)
     limits = {"statement_timeout": wait, "lock_timeout": wait, "idle_in_transaction_session_timeout": wait}
-    engine = create_engine(
+    return create_engine(
         url.set(drivername="postgresql+psycopg"),
         **_pool(alone),
-        **({"isolation_level": "AUTOCOMMIT"} if alone else {}),
+        **({"isolation_level": "AUTOCOMMIT"} if alone else {"pool_pre_ping": True}),
         hide_parameters=True,
         connect_args={
             "connect_timeout": 2,
@@ -359,17 +364,3 @@ def _postgresql(url: URL, patience: float, alone: bool = False) -> Engine:
             "options": " ".join(f"-c {name}={value}" for name, value in limits.items()) + " -c synchronous_commit=on",
         },
     )
-
-    @event.listens_for(engine, "checkin")
-    def left(_: Any, record: ConnectionPoolEntry) -> None:
-        record.info["left"] = time.monotonic()
-
-    @event.listens_for(engine, "checkout")
-    def taken(raw: Any, record: ConnectionPoolEntry, _: Any) -> None:
-        if time.monotonic() - record.info.get("left", math.inf) > _REST:
-            try:
-                engine.dialect.do_ping(raw)
-            except engine.dialect.loaded_dbapi.Error:
-                raise InvalidatePoolError from None
-
-    return engine
