@@ -33,15 +33,19 @@ def closed(call: HookCall, wanted: Sequence[Wanted]) -> Mapping[str, Found]:
 
 def filled(
     call: HookCall, needs: Sequence[Need], fetch: Fetch
-) -> tuple[dict[str, Any | NotHad], list[tuple[str, str]]]:
-    """The prefetch with what could be fetched, and the answers in it whose further pages could not."""
-    prefetch, cut_short = dict(call.prefetch), []
+) -> tuple[Mapping[str, Any | NotHad], list[tuple[str, str]]]:
+    """The prefetch with what could be fetched, and the answers in it whose further pages could not. Where nothing was
+    fetched, it is the call's own.
+    """
     wanted = [
         Wanted(need, onward)
         for need in needs
-        if (onward := next_link(prefetch.get(need.key))) or need.key not in prefetch
+        if (onward := next_link(call.prefetch.get(need.key))) or need.key not in call.prefetch
     ]
     found = fetch(call, wanted) if wanted and call.fhir_server else {}
+    if not found:
+        return call.prefetch, []
+    prefetch, cut_short = dict(call.prefetch), list[tuple[str, str]]()
     for one in wanted:
         key, answer = one.need.key, found.get(one.need.key)
         if isinstance(answer, tuple):

@@ -37,15 +37,18 @@ class Memory:
         """How often it was of use, and how much is in it, as functools tell it of their caches."""
         return _CacheInfo(self.hits, self.misses, self._most, len(self._latest))
 
-    def key(self, patient: str, today: str, prefetch: Mapping[str, Any]) -> bytes:
-        """What a record is known by; nothing where none is remembered, or it holds what is no JSON."""
+    def key(self, patient: str, today: str, prefetch: Mapping[str, Any], written: bytes = b"") -> bytes:
+        """What a record is known by; nothing where none is remembered, or it holds what is no JSON. `written` is the
+        JSON of the prefetch, where it is at hand.
+        """
         if not self._most:
             return b""
         try:
-            told = orjson.dumps([patient, today, prefetch])
+            digest = sha256(orjson.dumps([patient, today]))
+            digest.update(written or orjson.dumps(prefetch))
         except orjson.JSONEncodeError:  # an answer that was not to be had, or nested too deeply
             return b""
-        return sha256(told).digest()
+        return digest.digest()
 
     def recall(self, key: bytes) -> Known | None:
         """What is remembered by this key."""

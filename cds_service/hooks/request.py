@@ -18,14 +18,16 @@ from cds_service.hooks.quick import Check, check
 
 #: members of a call and its context that stand once
 _ONCE = ("hook", "hookInstance", "context", "patientId", "userId", "prefetch", "fhirServer", "fhirAuthorization")
+_PREFETCH = b'"prefetch":'
 #: what a body without repetition holds at most so often; a second `context` brings a second patientId
 _AT_MOST = {b'"hook': 2, b'"patientId"': 1, b'"prefetch"': 1, b'"fhirServer"': 1}
 
 
 @dataclass(frozen=True)
 class HookCall:
-    """The validated request. `prefetch` is as it came; `token` and `fhir_server` are for fetching only. `today` is the
-    day of the call where on earth it is latest, from whoever has a clock; '' where nobody looked.
+    """The validated request. `prefetch` is as it came, `written` its JSON where that is at hand; `token` and
+    `fhir_server` are for fetching only. `today` is the day of the call where on earth it is latest, from whoever has a
+    clock; '' where nobody looked.
     """
 
     hook: Hook
@@ -36,15 +38,17 @@ class HookCall:
     fhir_server: str = ""
     token: str = field(default="", repr=False)
     today: str = ""
+    written: bytes = field(default=b"", repr=False)
 
 
 def parse(body: bytes, hook: Hook, schemas: Path) -> HookCall:
     """Read a call of a service. Raises BadRequest with every fault of the envelope and its context."""
     raw = decoded(body)
-    twice = _twice(body)
+    written = _prefetch(raw)
+    twice = _twice(body, _without(written, body))
     if twice:
         raise BadRequest(twice)
-    return read(raw, hook, schemas)
+    return read(raw, hook, schemas, written)
 
 
 def decoded(body: bytes) -> Any:
@@ -60,21 +64,35 @@ class _Pairs(list[tuple[str, Any]]):
     """The members of a JSON object as they were written."""
 
 
-def _twice(body: bytes) -> list[Problem]:
-    """Members of the envelope or its context that stand twice: a parser keeps one of them, and nobody knows which one
-    was meant. Only a body in which such a name occurs too often is looked at again.
+def _prefetch(raw: Any) -> bytes:
+    """The prefetch of a call as we write JSON; nothing where it has none, or is nested deeper than is written."""
+    prefetch = raw.get("prefetch") if isinstance(raw, dict) else None
+    try:
+        return orjson.dumps(prefetch) if prefetch else b""
+    except orjson.JSONEncodeError:
+        return b""
+
+
+def _without(written: bytes, body: bytes) -> bytes:
+    """A body without its prefetch, where that stands in it as we write it, as it does in most; else all of it. What
+    stands within a prefetch is no member of the envelope.
     """
-    for name, most in _AT_MOST.items():
-        if body.count(name) > most:
-            break
-    else:
+    start = body.find(_PREFETCH) + len(_PREFETCH)
+    return body[:start] + body[start + len(written) :] if written and body.startswith(written, start) else body
+
+
+def _twice(body: bytes, envelope: bytes) -> list[Problem]:
+    """Members of the envelope or its context that stand twice: a parser keeps one of them, and nobody knows which one
+    was meant. Only a body in whose envelope such a name occurs too often is looked at again.
+    """
+    if all(envelope.count(name) <= most for name, most in _AT_MOST.items()):
         return []
     try:
-        envelope = json.loads(body, object_pairs_hook=_Pairs)
+        members = json.loads(body, object_pairs_hook=_Pairs)
     except RecursionError:
         return [Problem("the body", "JSON that is nested too deeply", "a request of CDS Hooks")]
-    contexts = [value for name, value in envelope if name == "context"] if isinstance(envelope, _Pairs) else []
-    return _repeated(envelope, "$") + [problem for one in contexts for problem in _repeated(one, "$.context")]
+    contexts = [value for name, value in members if name == "context"] if isinstance(members, _Pairs) else []
+    return _repeated(members, "$") + [problem for one in contexts for problem in _repeated(one, "$.context")]
 
 
 def _repeated(members: Any, where: str) -> list[Problem]:
@@ -86,8 +104,8 @@ def _repeated(members: Any, where: str) -> list[Problem]:
     ]
 
 
-def read(raw: Any, hook: Hook, schemas: Path) -> HookCall:
-    """Check parsed JSON and make it a hook call."""
+def read(raw: Any, hook: Hook, schemas: Path, written: bytes = b"") -> HookCall:
+    """Check parsed JSON and make it a hook call; `written` is the JSON of its prefetch, where it is at hand."""
     problems = faults(raw, "request", schemas, "$")
     if isinstance(raw, dict):
         if isinstance(raw.get("hook"), str) and raw["hook"] != hook.name:
@@ -104,6 +122,7 @@ def read(raw: Any, hook: Hook, schemas: Path) -> HookCall:
         prefetch=raw.get("prefetch") or {},  # null where a client has nothing
         fhir_server=raw.get("fhirServer") or "",
         token=_token(raw.get("fhirAuthorization")),
+        written=written,
     )
 
 

@@ -175,7 +175,8 @@ class Responder:
         record: Callable[[], Record],
     ) -> Known:
         """What the record of a call says, remembered or read."""
-        key = b"" if cut_short else self.memory.key(call.patient, call.today, prefetch)
+        written = call.written if prefetch is call.prefetch else b""
+        key = b"" if cut_short else self.memory.key(call.patient, call.today, prefetch, written)
         known = self.memory.recall(key) if key else None
         if known is None:
             known = self._read(record())
