@@ -86,6 +86,7 @@ class Reader:
         first = knowledge.with_what_they_build_on(knowledge.gate_facts)
         self._of_the_gate = [one for one in order if one[0].id in first]
         self._of_options = [one for one in order if one[0].id not in first]
+        self._asked_by_the_gate = tuple(dict.fromkeys(atoms(knowledge.gate)))
         self._unread = dict.fromkeys(knowledge.facts, UNKNOWN)
         self._defaults = itemgetter(*(question.fact for question in knowledge.questions))
         self._places: dict[str, dict[str, int]] = {name: {} for name in knowledge.facts}
@@ -137,8 +138,10 @@ class Reader:
             )
 
     def _is_open(self, facts: Mapping[str, Fact]) -> bool:
-        gate = self._knowledge.gate
-        return truth(gate, {one: facts[one.fact].answer(one.answer).truth for one in atoms(gate)}) is TRUE
+        told: dict[Atom | Open, Truth] = {}
+        for one in self._asked_by_the_gate:
+            told[one] = facts[one.fact].answer(one.answer).truth
+        return truth(self._knowledge.gate, told) is TRUE
 
     def truths(self, facts: Mapping[str, Fact]) -> tuple[Truth, ...]:
         """The truth of each of the knowledge's questions about these facts, in the order of the questions; unknown for

@@ -83,10 +83,12 @@ def lines(definition: FactDefinition, chart: Chart, facts: dict[str, Fact]) -> F
     regimens = _regimens(metastatic, days)
     low, high = regimens.least, regimens.most + len({course.start or course.drug for course in unsaid})
     high = _MOST + 1 if open_end else high
+    failing = [course for course in metastatic if course.progressed is not FALSE]
+    open_ = open_end or any(course.progressed is not FALSE for course in unsaid)
     answers: dict[str, Answer] = {}
     for n in range(1, _MOST + 1):
         answers[f"at least {n}"] = Answer(_between(n, low, high), references)
-        failed = _failed_from(n, regimens, metastatic, unsaid, open_end)
+        failed = _failed_from(n, regimens, failing, len(unsaid), open_)
         answers[f"line {n} or later failed"] = Answer(failed, references)
     for phrase, classes in definition.more["regimens_of"].items():
         scope = [course for course in given if course.setting is METASTATIC] if "metastatic" in phrase else given
@@ -150,16 +152,16 @@ def _between(n: int, low: int, high: int) -> Truth:
     return TRUE if low >= n else FALSE if high < n else UNKNOWN
 
 
-def _failed_from(n: int, regimens: Regimens, metastatic: list[Course], unsaid: list[Course], open_end: bool) -> Truth:
-    """Whether the n-th metastatic regimen, or a later one, was stopped for progression."""
-    more = len(unsaid)
-    truths: list[Truth] = []
-    for course in metastatic:
+def _failed_from(n: int, regimens: Regimens, failing: list[Course], unsaid: int, open_: bool) -> Truth:
+    """Whether the n-th metastatic regimen, or a later one, was stopped for progression. `failing` are the courses that
+    were or may have been; so many more are `unsaid` of their setting; `open_` says that others may have failed.
+    """
+    truths: list[Truth] = [UNKNOWN] if open_ else []
+    for course in failing:
         least, most = regimens.numbers.get(course.start, (1, regimens.most))
         most = max([most, *(regimens.again[start] for start in course.again)])
         if least >= n:
             truths.append(course.progressed)
-        elif most + more >= n and course.progressed is not FALSE:
+        elif most + unsaid >= n:
             truths.append(UNKNOWN)
-    truths += [UNKNOWN for course in unsaid if course.progressed is not FALSE]
-    return any_of(truths + ([UNKNOWN] if open_end else []))
+    return any_of(truths)
