@@ -74,7 +74,7 @@ class Settings(BaseSettings):
     max_body: int = Field(default=16 * 1024 * 1024, gt=0, description="Largest body of a call, in bytes.")
 
     remember: int = Field(
-        default=256,
+        default=128,
         ge=0,
         description="Of how many records a process remembers the facts, in memory only; 0 remembers none.",
     )

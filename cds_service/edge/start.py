@@ -1,8 +1,10 @@
 """From the environment to an application that has been warmed up, for servers of several processes."""
 
+import ctypes
 import gc
 import logging
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from functools import _lru_cache_wrapper
 from itertools import product
@@ -33,6 +35,8 @@ _log = logging.getLogger("cds_service")
 STOP = 3
 #: invented patients that are answered for before the first real one
 _REHEARSED = 8
+#: mallopt(3), from malloc.h of glibc
+_M_ARENA_MAX = -8
 
 
 def application() -> Flask:
@@ -41,6 +45,7 @@ def application() -> Flask:
     Behind a WSGI server there is most often a proxy, whose calls all seem to come from this machine. So it does not
     start without trusted callers, unless the site declares that it is open (`CDS_OPEN=true`).
     """
+    share_one_heap()
     log_to_stderr()
     site = settings()
     if not (site.callers or site.open or site.production):  # production gives all its reasons at once
@@ -70,6 +75,14 @@ def rehearse(app: Flask) -> None:
         orjson.dumps(responder.respond(replace(call, today=today())))
     watch: Watch = app.extensions["watch"]
     watch.begin_counting()
+
+
+def share_one_heap() -> None:
+    """Have all threads allocate from one heap, where the C library is glibc: with one for each, as it does by itself, a
+    worker holds on to several times what its largest calls needed. Before the first thread is started.
+    """
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 def settle() -> None:
