@@ -194,7 +194,7 @@ def streamed(folder: Path, count: int, processes: int) -> None:
             held = " ".join(str(memory(pid, "VmRSS")) for pid in family(replay.pid))
             disk = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
             print(f"{now:>8.0f} {memory(made.pid, 'VmRSS'):>14} {held:>30} {disk:>11.0f}", flush=True)
-            shown = max(shown * 1.5, now + 5)
+            shown = now + min(max(now / 2, 5), 300)
         time.sleep(EVERY)
     whole = time.perf_counter() - begun
     if made.wait() or replay.returncode:
