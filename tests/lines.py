@@ -8,7 +8,7 @@ import orjson
 from support import INSTANCE, Resource
 
 from cds_service.edge.invented import Invented
-from cds_service.edge.replay.line import answered, sections
+from cds_service.edge.replay.line import Answers, written
 from cds_service.hooks.catalogue import HOOKS
 from cds_service.hooks.request import read
 from cds_service.hooks.respond import Responder
@@ -33,7 +33,9 @@ def line(patient: str, resources: list[Resource], responder: Responder) -> Line:
     delivered = prefetch(resources, patient, responder.needs)
     call = read(hook_request(HOOKS[0], INSTANCE, patient, delivered, None), HOOKS[0], home()[1])
     set_aside = len(responder.trace(call).record.set_aside)
-    return answered(patient, responder.respond(call), sections(responder.knowledge), len(resources), set_aside)
+    told = Answers(responder.knowledge).line(patient, responder.respond(call), len(resources), set_aside)
+    read_back: Line = orjson.loads(written(told))
+    return read_back
 
 
 def raw(one: Line) -> bytes:

@@ -574,6 +574,17 @@ def test_records_whose_references_are_urns_or_urls_read_as_others_do(population,
     assert answers[0] == answers[1] == answers[2]
 
 
+def test_resources_without_an_id_are_not_taken_for_each_other_among_urns(tmp_path):
+    person, *conditions = patient("p1")
+    nameless = [{name: value for name, value in one.items() if name != "id"} for one in conditions]
+    told = [_with_urns(json.dumps(one)) for one in (person, *nameless)]
+
+    answered = lines(replay(written(tmp_path, *told), tmp_path / "run", "--complete"))
+
+    assert answered["p1"]["facts"]["sites"] == "bone"
+    assert answered["p1"]["set_aside"] == 0
+
+
 def _with_urns(text):
     resource = json.loads(text)
 

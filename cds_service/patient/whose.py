@@ -5,6 +5,7 @@ several patients may share. Whether it may be used is decided later, with the re
 """
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from cds_service.patient.elements import identifier, objects
@@ -14,6 +15,8 @@ from cds_service.patient.references import local
 SHARED = frozenset({"Medication"})
 _OWNERS = ("subject", "patient")
 _URN = "urn:uuid:"
+#: how many references are remembered: what comes next is most often the same patient's
+_REMEMBERED = 1024
 
 
 def whose(resource: Mapping[str, Any]) -> str:
@@ -25,9 +28,9 @@ def whose(resource: Mapping[str, Any]) -> str:
     for name in _OWNERS:
         owner = resource.get(name)
         reference = owner.get("reference") if isinstance(owner, dict) else None
-        found = _patient(reference) if isinstance(reference, str) else ""
-        if found:
-            return _sound(found)
+        found = _patient(reference) if isinstance(reference, str) else None
+        if found is not None:
+            return found
     return ""
 
 
@@ -52,13 +55,17 @@ def _medication(element: Any) -> Iterator[str]:
         yield reference.removeprefix(_URN)
 
 
-def _patient(reference: str) -> str:
-    if reference.startswith("Patient/") and reference.count("/") == 1:
-        return reference.removeprefix("Patient/")  # the usual case
+@lru_cache(maxsize=_REMEMBERED)
+def _patient(reference: str) -> str | None:
+    """The id of the patient to whom a reference leads, '' where it is none that FHIR allows; None where it leads to
+    nobody.
+    """
     if reference.startswith(_URN):
-        return reference.removeprefix(_URN)
-    kind, _, ident = local(reference).partition("/")
-    return ident if kind == "Patient" else ""
+        ident = reference.removeprefix(_URN)
+    else:
+        kind, _, ident = local(reference).partition("/")
+        ident = ident if kind == "Patient" else ""
+    return _sound(ident) if ident else None
 
 
 def _sound(ident: str) -> str:

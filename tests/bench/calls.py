@@ -85,11 +85,12 @@ class Chart:
 class _Writer:
     """Writes the resources of one patient: names and dates out of the patient's number."""
 
-    def __init__(self, chart: Chart):
+    def __init__(self, chart: Chart, patient: str = "", today: date | None = None):
         self._chart = chart
         self._chance = Random(f"patient {chart.number}")
-        self.patient = f"pt-{self._chance.getrandbits(60):015x}"
-        self._last_visit = date.today() - timedelta(days=3 + self._chance.randrange(40))
+        own = f"pt-{self._chance.getrandbits(60):015x}"
+        self.patient = patient or own
+        self._last_visit = (today or date.today()) - timedelta(days=3 + self._chance.randrange(40))
         self._seen_by = {"reference": f"Practitioner/{self._chance.getrandbits(40):010x}"}
 
     def day(self, months: float) -> str:
@@ -261,6 +262,11 @@ def resources(chart: Chart) -> list[Resource]:
     writer = _Writer(chart)
     told = list(writer.story())
     return told + list(islice(writer.more(), max(0, chart.size - 10)))
+
+
+def besides(patient: str, number: int, today: date) -> Iterable[Resource]:
+    """What every chart holds besides, without end, for a patient of another story; `number` tells patients apart."""
+    return _Writer(Chart(number), patient, today).more()
 
 
 def patient_view(chart: Chart) -> bytes:

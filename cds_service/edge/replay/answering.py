@@ -1,5 +1,6 @@
 """From the lines of a patient to the line of the run: a call as a client would send it, and what becomes of it."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -8,14 +9,14 @@ from typing import Any
 
 import orjson
 
-from cds_service.edge.replay.line import answered, failed, refused, sections, written
+from cds_service.edge.replay.line import Answers, failed, refused, written
 from cds_service.edge.replay.reading import MOST, Group
 from cds_service.errors import Problem, Refusal, TooLarge
 from cds_service.hooks.catalogue import HOOKS
 from cds_service.hooks.request import HookCall
 from cds_service.hooks.respond import Responder
 from cds_service.knowledge.load import load
-from cds_service.patient.elements import identifier, word
+from cds_service.patient.elements import identifier
 from cds_service.patient.project import warm_up
 from cds_service.patient.record import CALLED, Need, Record
 from cds_service.patient.whose import shared_by
@@ -24,8 +25,6 @@ Resource = dict[str, Any]
 #: finds the lines of what is shared by its id
 Find = Callable[[str], Sequence[bytes]]
 _HOOK, _INSTANCE = HOOKS[0], "replay"
-_URN = "urn:uuid:"
-_IS_URN = b'"urn:uuid:'
 #: the key of what is not known to be all there is of its type
 _IN_PART = "not-whole"
 _TOO_LARGE = TooLarge([Problem("the record", f"more than {MOST} bytes", "what one call may hold")])
@@ -47,7 +46,7 @@ class Answering:
         self._responder = Responder(knowledge, heard=self._heard, words=False)
         self.knowledge = knowledge
         self.needs = self._responder.needs
-        self._sections = sections(knowledge)
+        self._answers = Answers(knowledge)
         self._set_aside = 0
         warm_up()
 
@@ -65,7 +64,7 @@ class Answering:
         if group.resources and not group.lines:
             raise _TOO_LARGE
         answer = self._responder.respond(call(group, self.needs, terms, find))
-        return answered(group.patient, answer, self._sections, group.resources, self._set_aside)
+        return self._answers.line(group.patient, answer, group.resources, self._set_aside)
 
     def _heard(self, record: Record) -> None:
         self._set_aside = len(record.set_aside)
@@ -86,38 +85,41 @@ def call(group: Group, needs: Sequence[Need], terms: Terms, find: Find) -> HookC
     prefetch: dict[str, Any] = {}
     for need in needs:
         held = entries.pop(need.type, None)
-        patients = [entry["resource"] for entry in held or ()] if need.type == "Patient" else []
-        if len(patients) == 1:
-            prefetch[need.key] = patients[0]
-        elif held and (need.type in terms.whole or patients):
+        patient = need.type == "Patient"
+        if held and patient and len(held) == 1:
+            prefetch[need.key] = held[0]["resource"]
+        elif held and (patient or need.type in terms.whole):
             prefetch[need.key] = _bundle(held)
         elif held:
             prefetch.setdefault(_IN_PART, _bundle([]))["entry"] += held
-        elif need.type in terms.whole and need.type != "Patient":
+        elif need.type in terms.whole and not patient:
             prefetch[need.key] = None
     return HookCall(_HOOK, _INSTANCE, group.patient, {}, prefetch, today=terms.today)
 
 
 def _entries(group: Group, find: Find) -> dict[str, list[Resource]]:
-    """The entries of Bundles by type, each Medication beside what refers to it.
+    """The entries of Bundles by type under the name of R4, each Medication beside what refers to it.
 
-    An export has no `fullUrl`: where references are URNs, they are taken for the ids behind them.
+    An export has no `fullUrl`: references that are URNs are taken for the ids behind them.
     """
     within = dict[str, list[bytes]]()
     for ident, line in group.shared:
         within.setdefault(ident, []).append(line)
-    by_urn = any(_IS_URN in line for line in group.lines)
-    entries: dict[str, list[Resource]] = {}
+    resources = defaultdict[str, list[Resource]](list)
     for line in group.lines:
         resource = orjson.loads(line)
-        kind = word(resource["resourceType"])
-        listed = entries.setdefault(CALLED.get(kind, kind), [])
+        kind = resource["resourceType"]
+        listed = resources[CALLED.get(kind, kind)]
         if "medicationReference" in resource:
-            listed += [
-                _entry(one, by_urn) for one in _shared(resource, lambda ident: find(ident) or within.get(ident, ()))
-            ]
-        listed.append(_entry(resource, by_urn))
-    return entries
+            listed += _shared(resource, lambda ident: find(ident) or within.get(ident, ()))
+        listed.append(resource)
+    return {
+        kind: [
+            {"fullUrl": f"urn:uuid:{ident}", "resource": one} if (ident := identifier(one)) else {"resource": one}
+            for one in listed
+        ]
+        for kind, listed in resources.items()
+    }
 
 
 def _shared(resource: Resource, find: Find) -> Iterator[Resource]:
@@ -132,10 +134,6 @@ def _shared(resource: Resource, find: Find) -> Iterator[Resource]:
             found = orjson.loads(line)
             open_ += shared_by(found)
             yield found
-
-
-def _entry(resource: Resource, by_urn: bool) -> Resource:
-    return {"fullUrl": f"{_URN}{identifier(resource)}", "resource": resource} if by_urn else {"resource": resource}
 
 
 def _bundle(entries: list[Resource]) -> Resource:

@@ -25,21 +25,56 @@ from cds_service.knowledge.knowledge import Knowledge
 
 CARDS, NO_CARD, REFUSED, ERROR = "cards", "no-card", "refused", "error"
 _UNKNOWN = "unknown"
+#: how many options are remembered, by their verdict and the facts that decided it
+_REMEMBERED = 4096
 
 
-def answered(
-    patient: str, answer: Mapping[str, Any], sections: Mapping[str, str], resources: int, set_aside: int
-) -> dict[str, Any]:
-    """The line of an answer; `sections` is the section of each option."""
-    held = [one["extension"][EXTENSION] for one in answer["cards"]]
-    beside = answer.get("extension", {}).get(EXTENSION, {})
-    no_card = beside.get("noCard", {})
-    options = {one["option"]: _option(one, sections) for extension in held for one in extension["options"]}
-    shown = [row for part in (*held, no_card) for name in ("gate", "facts") for row in part.get(name, ())]
-    facts = {row["fact"]: row["value"] for row in shown}
-    # what follows in parentheses is a note, which may name resources
-    reason = no_card.get("reason", "").partition(" (")[0]
-    return _line(patient, CARDS if held else NO_CARD, reason, resources, facts, options, set_aside)
+class Answers:
+    """Turns answers into lines, with one knowledge. What an option looks like is remembered: most look the same for
+    many patients.
+    """
+
+    def __init__(self, knowledge: Knowledge):
+        self._sections = {
+            option.id: section.id for card in knowledge.cards for section in card.sections for option in section.options
+        }
+        self._known: dict[tuple[Any, ...], tuple[Any, orjson.Fragment]] = {}
+
+    def line(self, patient: str, answer: Mapping[str, Any], resources: int, set_aside: int) -> dict[str, Any]:
+        """The line of an answer."""
+        held = [one["extension"][EXTENSION] for one in answer["cards"]]
+        beside = answer.get("extension", {}).get(EXTENSION, {})
+        no_card = beside.get("noCard", {})
+        options = {one["option"]: self._option(one) for extension in held for one in extension["options"]}
+        shown = [row for part in (*held, no_card) for name in ("gate", "facts") for row in part.get(name, ())]
+        facts = {row["fact"]: row["value"] for row in shown}
+        # what follows in parentheses is a note, which may name resources
+        reason = no_card.get("reason", "").partition(" (")[0]
+        return _line(patient, CARDS if held else NO_CARD, reason, resources, facts, options, set_aside)
+
+    def _option(self, entry: Mapping[str, Any]) -> orjson.Fragment:
+        """An option as JSON. Its citations are known by their list, one for all who get the same verdict; it is kept,
+        so that no other can take its identity.
+        """
+        because = [f"{one['fact']}={one['value']}" for one in entry["because"]]
+        citations = entry["citations"]
+        key = (entry["option"], entry["status"], id(citations), *entry["missing"], *because)
+        known = self._known.get(key)
+        if known is None:
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            self._known[key] = known = citations, self._written(entry, because)
+        return known[1]
+
+    def _written(self, entry: Mapping[str, Any], because: list[str]) -> orjson.Fragment:
+        told = {
+            "section": self._sections[entry["option"]],
+            "status": entry["status"],
+            "citations": sorted(f"{one['source']} {one['passage']} {one['position']}" for one in entry["citations"]),
+            "missing": sorted(entry["missing"]),
+            "because": sorted(because),
+        }
+        return orjson.Fragment(orjson.dumps(told, option=orjson.OPT_SORT_KEYS))
 
 
 def refused(patient: str, refusal: Refusal, resources: int, set_aside: int) -> dict[str, Any]:
@@ -50,13 +85,6 @@ def refused(patient: str, refusal: Refusal, resources: int, set_aside: int) -> d
 def failed(patient: str, error: Exception, resources: int) -> dict[str, Any]:
     """The line of a fault of this program: its class only, since its text may hold anything."""
     return _line(patient, ERROR, type(error).__name__, resources)
-
-
-def sections(knowledge: Knowledge) -> dict[str, str]:
-    """The section of each option."""
-    return {
-        option.id: section.id for card in knowledge.cards for section in card.sections for option in section.options
-    }
 
 
 def written(line: Mapping[str, Any]) -> bytes:
@@ -83,14 +111,4 @@ def _line(
         "unknown": sorted(name for name, value in known.items() if value == _UNKNOWN),
         "options": options or {},
         "set_aside": set_aside,
-    }
-
-
-def _option(entry: Mapping[str, Any], sections: Mapping[str, str]) -> dict[str, Any]:
-    return {
-        "section": sections[entry["option"]],
-        "status": entry["status"],
-        "citations": sorted([f"{one['source']} {one['passage']} {one['position']}" for one in entry["citations"]]),
-        "missing": sorted(entry["missing"]),
-        "because": sorted([f"{one['fact']}={one['value']}" for one in entry["because"]]),
     }

@@ -5,12 +5,12 @@ NDJSON (https://github.com/ndjson/ndjson-spec): one resource a line, in UTF-8. B
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from functools import lru_cache
 from typing import Any, BinaryIO, NamedTuple
 
 import orjson
 
-from cds_service.patient.elements import identifier, word
+from cds_service.patient.elements import identifier
 from cds_service.patient.record import CALLED, Need
 from cds_service.patient.whose import SHARED, whose
 
@@ -27,6 +27,8 @@ NOT_READ = "of a type that is not read"
 NO_PATIENT = "names no patient"
 NO_ID = "shared, and without an id"
 TOO_LONG = f"longer than {MOST} bytes"
+#: how many places are remembered
+_REMEMBERED = 1024
 #: how many line numbers of a problem are kept
 _NUMBERS = 20
 
@@ -51,6 +53,8 @@ def placing(needs: Iterable[Need]) -> Place:
     """What places the lines of the types that some queries bring."""
     read = {need.type: need.type for need in needs} | {kind: kind for kind in SHARED}
     read |= {before: now for before, now in CALLED.items() if now in read}
+    # what comes next is most often of the same patient and type
+    placed = lru_cache(maxsize=_REMEMBERED)(Placed)
 
     def place(line: bytes) -> Placed:
         if len(line) > MOST:
@@ -59,8 +63,8 @@ def placing(needs: Iterable[Need]) -> Place:
             resource = orjson.loads(line)
         except orjson.JSONDecodeError:
             return _UNUSED[NO_JSON]
-        kind = word(resource.get("resourceType")) if isinstance(resource, dict) else ""
-        if not kind:
+        kind = resource.get("resourceType") if isinstance(resource, dict) else ""
+        if not kind or not isinstance(kind, str):
             return _UNUSED[NO_RESOURCE]
         if kind not in read:
             return _UNUSED[NOT_READ]
@@ -68,7 +72,7 @@ def placing(needs: Iterable[Need]) -> Place:
             ident = identifier(resource)
             return Placed(ident, kind, shared=True) if ident.isprintable() and ident else _UNUSED[NO_ID]
         owner = whose(resource)
-        return Placed(owner, read[kind]) if owner else _UNUSED[NO_PATIENT]
+        return placed(owner, read[kind]) if owner else _UNUSED[NO_PATIENT]
 
     return place
 
@@ -155,12 +159,19 @@ class Group(NamedTuple):
 
 def gathered(rows: Iterable[bytes]) -> Iterator[Group]:
     """The patients of sorted rows `id TAB line`."""
-    for key, owned in groupby(rows, key=lambda row: row.partition(TAB)[0]):
-        kept, size, count = list[bytes](), 0, 0
-        for count, row in enumerate(owned, 1):  # noqa: B007
-            size += len(row) - len(key) - 1
-            if size <= MOST:
-                kept.append(row[len(key) + 1 :])
-            else:
-                kept.clear()
-        yield Group(key.decode(), kept, count)
+    kept, key = list[bytes](), b""
+    size = count = begin = 0
+    for row in rows:
+        if not count or not row.startswith(key):
+            if count:
+                yield Group(key[:-1].decode(), kept, count)
+            kept, size, count, begin = [], 0, 0, row.index(TAB) + 1
+            key = row[:begin]
+        count += 1
+        size += len(row) - begin
+        if size <= MOST:
+            kept.append(row[begin:])
+        else:
+            kept.clear()
+    if count:
+        yield Group(key[:-1].decode(), kept, count)

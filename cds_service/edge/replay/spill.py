@@ -33,10 +33,12 @@ class Spill:
     def take(self, used: Iterable[tuple[Placed, bytes]], writer: str) -> None:
         """Put lines where they belong."""
         held: list[list[bytes]] = [[] for _ in range(self._partitions + 1)]  # the last is what is shared
-        size, partitions = 0, self._partitions
-        for (owner, _, shared, _), line in used:
-            key = owner.encode()
-            held[-1 if shared else crc32(key) % partitions].append(TAB.join((key, line)))
+        size, key, before = 0, b"", None
+        for placed, line in used:
+            if placed is not before:  # what comes next is most often of the same patient
+                before, key = placed, placed.owner.encode()
+                rows = held[-1 if placed.shared else crc32(key) % self._partitions]
+            rows.append(b"%b\t%b\n" % (key, line))
             size += len(line)
             if size > _HELD:
                 self._write(held, writer)
@@ -48,7 +50,7 @@ class Spill:
         for name, rows in zip(names, held, strict=True):
             if rows:
                 with (self._folder / f"{name}.{writer}").open("ab") as file:
-                    file.write(b"\n".join(rows) + b"\n")
+                    file.write(b"".join(rows))
                 rows.clear()
 
     def shared(self) -> Iterator[tuple[str, bytes]]:
