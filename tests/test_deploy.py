@@ -32,7 +32,7 @@ def instructions():
 
 
 def test_there_is_an_example_of_each():
-    assert set(TEXTS) == {"Containerfile", "compose.yaml", "kubernetes.yaml", "nginx.conf"}
+    assert set(TEXTS) == {"CAPACITY.md", "Containerfile", "compose.yaml", "kubernetes.yaml", "nginx.conf"}
 
 
 @pytest.mark.parametrize("name", TEXTS)

@@ -195,9 +195,17 @@ def test_patients_never_mix(population, expected, order, split):
 
 # INTERRUPTED
 
-SMALL = (
-    "import cds_service.edge.replay.spill as s; s._PARTITION = 100_000; from cds_service.edge.cli import main; main()"
-)
+SMALL = """
+import time
+import cds_service.edge.replay.answering as answering, cds_service.edge.replay.spill as spill
+from cds_service.edge.cli import main
+spill._PARTITION, line = 100_000, answering.Answering.line
+def slow(*given):
+    time.sleep(0.02)
+    return line(*given)
+answering.Answering.line = slow
+main()
+"""
 
 
 def _finished(*arguments, text=True, **more):
@@ -207,7 +215,9 @@ def _finished(*arguments, text=True, **more):
 
 
 def _begun(population, out, processes):
-    """A replay in small partitions, in a process of its own, that has made its first part."""
+    """A replay in small partitions, in a process of its own, that has made its first part. It takes its time over each
+    patient, so that what happens next happens in the middle of the run.
+    """
     arguments = ["replay", population, "--out", out, "--today", TODAY, "--processes", processes]
     begun = subprocess.Popen(
         [sys.executable, "-c", SMALL, *map(str, arguments)],

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -111,7 +112,9 @@ def test_a_token_costs_a_step_in_the_store(tmp_path):
     path = tmp_path / "callers.json"
     path.write_text(json.dumps({"callers": [{"issuer": ISSUER, "jwks": jwks(EC)}]}), encoding="utf-8")
     client = client_of(tmp_path, callers=path, public_url=PUBLIC_URL)
-    headers = {"Authorization": f"Bearer {token(aud=f'{PUBLIC_URL}/cds-services')}"}
+    now = int(time.time())
+    good = token(aud=f"{PUBLIC_URL}/cds-services", iat=now, exp=now + 300)
+    headers = {"Authorization": f"Bearer {good}"}
 
     assert client.get("/cds-services", headers=headers).status_code == 200
     store, call = spans(1)
