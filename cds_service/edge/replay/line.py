@@ -26,7 +26,7 @@ from cds_service.knowledge.knowledge import Knowledge
 CARDS, NO_CARD, REFUSED, ERROR = "cards", "no-card", "refused", "error"
 _UNKNOWN = "unknown"
 #: how many options are remembered, by their verdict and the facts that decided it
-_REMEMBERED = 4096
+_REMEMBERED = 2048
 
 
 class Answers:
@@ -56,23 +56,23 @@ class Answers:
         """An option as JSON. Its citations are known by their list, one for all who get the same verdict; it is kept,
         so that no other can take its identity.
         """
-        because = [f"{one['fact']}={one['value']}" for one in entry["because"]]
         citations = entry["citations"]
-        key = (entry["option"], entry["status"], id(citations), *entry["missing"], *because)
+        decided = [said for one in entry["because"] for said in (one["fact"], one["value"])]
+        key = (entry["option"], entry["status"], id(citations), *entry["missing"], None, *decided)
         known = self._known.get(key)
         if known is None:
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
-            self._known[key] = known = citations, self._written(entry, because)
+            self._known[key] = known = citations, self._written(entry)
         return known[1]
 
-    def _written(self, entry: Mapping[str, Any], because: list[str]) -> orjson.Fragment:
+    def _written(self, entry: Mapping[str, Any]) -> orjson.Fragment:
         told = {
             "section": self._sections[entry["option"]],
             "status": entry["status"],
             "citations": sorted(f"{one['source']} {one['passage']} {one['position']}" for one in entry["citations"]),
             "missing": sorted(entry["missing"]),
-            "because": sorted(because),
+            "because": sorted(f"{one['fact']}={one['value']}" for one in entry["because"]),
         }
         return orjson.Fragment(orjson.dumps(told, option=orjson.OPT_SORT_KEYS))
 
