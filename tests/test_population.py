@@ -196,7 +196,7 @@ def test_patients_never_mix(population, expected, order, split):
 # INTERRUPTED
 
 SMALL = """
-import time
+import signal, time
 import cds_service.edge.replay.answering as answering, cds_service.edge.replay.spill as spill
 from cds_service.edge.cli import main
 spill._PARTITION, line = 100_000, answering.Answering.line
@@ -204,6 +204,7 @@ def slow(*given):
     time.sleep(0.02)
     return line(*given)
 answering.Answering.line = slow
+signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the tests run in the background
 main()
 """
 

@@ -32,8 +32,8 @@ _APART = frozenset({
 _LEADING = ("subject", "patient", "medicationReference", "reasonReference", "focus", "specimen", "basedOn")
 _REFERENCE = re.compile(r"[A-Z][A-Za-z]{1,40}/[A-Za-z0-9.-]{1,64}")
 _SOMETHING = {"reference": "Resource/0"}
-#: how many contents are remembered: more than the largest charts hold, some twenty megabytes
-REMEMBERED = 8192
+#: how many contents are remembered: as many as charts of some 8,000 resources hold; forty megabytes at most
+REMEMBERED = 5000
 
 #: statuses of the R4 value sets that make a resource evidence of what it says
 _EVIDENCE = {
