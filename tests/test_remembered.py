@@ -13,6 +13,7 @@ from cds_service.hooks.catalogue import HOOKS
 from cds_service.hooks.request import HookCall, read
 from cds_service.hooks.respond import Responder
 from cds_service.knowledge.load import home, load
+from cds_service.patient.record import NotHad
 
 KNOWLEDGE = load()
 BY_NAME = {hook.name: hook for hook in HOOKS}
@@ -83,6 +84,15 @@ def test_whatever_differs_is_read_anew(warm, prefetch, changed):
         one = call({**other, "patient": {"resourceType": "Patient", "id": "somebody"}}, patient="somebody")
     assert warm.respond(one) == cold(one) != cold(call(prefetch))
     assert warm.memory.hits == 0
+
+
+def test_what_could_not_be_fetched_is_not_remembered(warm, prefetch):
+    """The server may answer next time; and what stands for it is no JSON that a client could send."""
+    lacking = {key: value for key, value in prefetch.items() if key != "allergies"}
+    one = replace(call(lacking), fhir_server="https://fhir.example")
+    for _ in range(2):
+        assert options(warm.respond(one, lambda asked, wanted: {"allergies": NotHad("it did not answer")}))
+    assert (warm.memory.hits, warm.memory.misses) == (0, 0)
 
 
 def test_conditions_that_a_call_creates_are_not_remembered_of_the_record(warm, prefetch):

@@ -45,7 +45,7 @@ class Memory:
             return b""
         try:
             digest = sha256(orjson.dumps([patient, today]))
-            digest.update(written or orjson.dumps(prefetch))
+            digest.update(written or orjson.dumps(prefetch, option=orjson.OPT_PASSTHROUGH_DATACLASS))
         except orjson.JSONEncodeError:  # an answer that was not to be had, or nested too deeply
             return b""
         return digest.digest()

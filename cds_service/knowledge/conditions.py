@@ -74,14 +74,7 @@ def parse(raw: Any, words: Vocabulary, where: str, problems: list[Problem]) -> C
 
 def atoms(condition: Condition) -> Iterator[Atom]:
     """Every question to a fact in a condition, in the order written, repeats included."""
-    match condition:
-        case Atom():
-            yield condition
-        case Not(member):
-            yield from atoms(member)
-        case All(members) | Any_(members):
-            for member in members:
-                yield from atoms(member)
+    return (one for one in questions(condition) if isinstance(one, Atom))
 
 
 def questions(condition: Condition) -> Iterator[Atom | Open]:
