@@ -179,7 +179,7 @@ class Nginx(Server):
             pem.write_to_path(str(folder / "tls" / "tls.crt"), append=number > 0)
         text = (DEPLOY / "nginx.conf").read_text(encoding="utf-8")
         replaced = {
-            "/tmp/": f"{folder}/",  # before other paths are put in, which may stand there too
+            "/run/nginx/": f"{folder}/",
             "/etc/nginx/tls": f"{folder}/tls",
             "listen 8443 ssl": f"listen 127.0.0.1:{self.port} ssl",
             "server service:8080": f"server 127.0.0.1:{upstream}",

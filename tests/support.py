@@ -98,6 +98,18 @@ def patient_view(patient_id: str, prefetch: dict[str, Any] | None) -> dict[str, 
     return body if prefetch is None else {**body, "prefetch": prefetch}
 
 
+def draft_of_letrozole(patient_id: str) -> Resource:
+    """An order that is being written."""
+    return {
+        "resourceType": "MedicationRequest",
+        "id": "draft",
+        "status": "draft",
+        "intent": "order",
+        "subject": {"reference": f"Patient/{patient_id}"},
+        "medicationCodeableConcept": {"text": "letrozole"},
+    }
+
+
 def extensions(answer: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The machine-readable part of every card, and of an answer without cards."""
     for holder in (*answer["cards"], answer):

@@ -8,7 +8,17 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 from jsonschema import Draft202012Validator
-from support import EXTENSION, INSTANCE, SERVICE_ID, example, facts, is_outcome, put_in_prefetch, statuses
+from support import (
+    EXTENSION,
+    INSTANCE,
+    SERVICE_ID,
+    draft_of_letrozole,
+    example,
+    facts,
+    is_outcome,
+    put_in_prefetch,
+    statuses,
+)
 
 from cds_service.hooks.catalogue import HOOKS, Answers
 from cds_service.knowledge.load import home
@@ -17,14 +27,7 @@ RESPONSE = Draft202012Validator(json.loads((home()[1] / "hooks" / "response.sche
 PATIENT, RECORD = example("VA-01", "mcode")
 USER = {"userId": "Practitioner/1"}
 WHO = {**USER, "patientId": PATIENT}
-DRAFT = {
-    "resourceType": "MedicationRequest",
-    "id": "draft",
-    "status": "draft",
-    "intent": "order",
-    "subject": {"reference": f"Patient/{PATIENT}"},
-    "medicationCodeableConcept": {"text": "letrozole"},
-}
+DRAFT = draft_of_letrozole(PATIENT)
 BUNDLE = {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": DRAFT}]}
 EMPTY = {"resourceType": "Bundle", "type": "collection", "entry": []}
 #: the smallest context that each hook allows

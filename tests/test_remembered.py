@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from support import example, expected_patients, options, put_in_prefetch, references, statuses
+from support import draft_of_letrozole, example, expected_patients, options, put_in_prefetch, references, statuses
 
 from cds_service.hooks.catalogue import HOOKS
 from cds_service.hooks.request import HookCall, read
@@ -18,14 +18,7 @@ from cds_service.patient.record import NotHad
 KNOWLEDGE = load()
 BY_NAME = {hook.name: hook for hook in HOOKS}
 PATIENT, RECORD = example("VA-01", "mcode")
-DRAFT = {
-    "resourceType": "MedicationRequest",
-    "id": "draft",
-    "status": "draft",
-    "intent": "order",
-    "subject": {"reference": f"Patient/{PATIENT}"},
-    "medicationCodeableConcept": {"text": "letrozole"},
-}
+DRAFT = draft_of_letrozole(PATIENT)
 
 
 @pytest.fixture

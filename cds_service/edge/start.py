@@ -81,7 +81,7 @@ def share_one_heap() -> None:
     """Have all threads allocate from one heap, where the C library is glibc: with one for each, as it does by itself, a
     worker holds on to several times what its largest calls needed. Before the first thread is started.
     """
-    with suppress(OSError, AttributeError):
+    with suppress(OSError, AttributeError, TypeError):  # another C library, or Windows
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
