@@ -20,7 +20,7 @@ class Truth(Enum):
     FALSE = "false"
     UNKNOWN = "unknown"
 
-    #: members are single objects: hashing them by identity keeps remembered advice quick to find
+    #: members are single objects: hashed by identity
     __hash__ = object.__hash__
 
     def __bool__(self) -> bool:
@@ -28,6 +28,9 @@ class Truth(Enum):
 
 
 TRUE, FALSE, UNKNOWN = Truth.TRUE, Truth.FALSE, Truth.UNKNOWN
+#: each truth as a byte, and back: many of them, as `bytes`, are compared and hashed at once
+BYTES = {FALSE: 0, UNKNOWN: 1, TRUE: 2}
+OF_BYTES = (FALSE, UNKNOWN, TRUE)
 _NEGATED = {TRUE: FALSE, FALSE: TRUE, UNKNOWN: UNKNOWN}
 
 

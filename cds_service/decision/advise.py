@@ -12,23 +12,23 @@ of `removed_by` (a recorded failure, unfit for chemotherapy) makes the option no
 missing is settled: no further fact changes its status.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from operator import itemgetter
-from typing import TypeVar
+from typing import Generic, Literal, TypeVar
 
 from cds_service.decision.evaluate import Truths, deciding, missing, truth
-from cds_service.kleene import FALSE, TRUE, UNKNOWN, Truth, all_of, any_of
+from cds_service.kleene import FALSE, OF_BYTES, TRUE, UNKNOWN, Truth, all_of, any_of
 from cds_service.knowledge.conditions import questions
 from cds_service.knowledge.knowledge import Knowledge
-from cds_service.model import All, Atom, Condition, Option, Position, Statement, Status, Verdict
+from cds_service.model import All, Atom, Condition, Open, Option, Position, Statement, Status, Verdict
 
 Statements = tuple[tuple[Statement, Truth], ...]
 
 _T = TypeVar("_T")
 #: for how many truths of its own questions each option's verdict is remembered
-_REMEMBERED = 128
+_REMEMBERED = 256
+_ORDER: Literal["little"] = "little"
 
 
 @dataclass(frozen=True)
@@ -43,44 +43,67 @@ class Advice:
     notices: tuple[str, ...]
 
 
+class _Decided(Generic[_T]):
+    """What some conditions decide, for the latest truths of their own questions."""
+
+    def __init__(
+        self, every: Mapping[Atom | Open, int], conditions: Iterable[Condition], decide: Callable[[Truths], _T]
+    ):
+        self._places = {one: every[one] for condition in conditions for one in questions(condition)}
+        #: what of the truths of all questions is of its own
+        self.mask = int.from_bytes(bytes(255 * (place in self._places.values()) for place in range(len(every))), _ORDER)
+        self.known: dict[int, _T] = {}
+        self._size = len(every)
+        self._decide = decide
+
+    def of(self, answers: int) -> _T:
+        """From the answers to all questions, as one number."""
+        own = answers & self.mask
+        found = self.known.get(own)
+        return self._new(own) if found is None else found
+
+    def _new(self, own: int) -> _T:
+        if len(self.known) >= _REMEMBERED:
+            self.known.clear()
+        answers = own.to_bytes(self._size, _ORDER)
+        self.known[own] = found = self._decide(
+            {question: OF_BYTES[answers[place]] for question, place in self._places.items()}
+        )
+        return found
+
+
 class Adviser:
     """Judges all options at once: each anew only for truths of its own questions that are new. No patient is in what is
     remembered.
     """
 
     def __init__(self, knowledge: Knowledge, remembered: int = 1024):
-        self._places = {question: place for place, question in enumerate(knowledge.questions)}
-        self._gate = self._compiled([knowledge.gate], partial(truth, knowledge.gate))
-        self._over = self._compiled([knowledge.gate_inactive], partial(truth, knowledge.gate_inactive))
+        self._questions = knowledge.questions
+        places = {question: place for place, question in enumerate(knowledge.questions)}
+        self._gate = _Decided(places, [knowledge.gate], partial(truth, knowledge.gate))
+        self._over = _Decided(places, [knowledge.gate_inactive], partial(truth, knowledge.gate_inactive))
         self._judges = [
-            self._compiled([option.requires, option.removed_by, *(one.when for one in option.statements)],
-                           partial(judge, option))
+            _Decided(places, [option.requires, option.removed_by, *(one.when for one in option.statements)],
+                     partial(judge, option))
             for option in knowledge.options.values()
         ]  # fmt: skip
-        self._notices = [(self._compiled([when], partial(truth, when)), says) for when, says in knowledge.notices]
+        self._notices = [(_Decided(places, [when], partial(truth, when)), says) for when, says in knowledge.notices]
         self.advise = lru_cache(maxsize=remembered)(self._advise)
 
-    def _compiled(
-        self, conditions: Iterable[Condition], decide: Callable[[Truths], _T]
-    ) -> Callable[[tuple[Truth, ...]], _T]:
-        """What is decided by these conditions, from the answers to all questions of the knowledge."""
-        asked = tuple(dict.fromkeys(one for condition in conditions for one in questions(condition)))
-        places = [self._places[question] for question in asked]
-        pick = itemgetter(*places) if len(places) > 1 else lambda answers: tuple(answers[place] for place in places)
+    def truths(self, answers: bytes) -> Truths:
+        """The answers, a byte each, by their questions."""
+        return {question: OF_BYTES[one] for question, one in zip(self._questions, answers, strict=True)}
 
-        @lru_cache(maxsize=_REMEMBERED)
-        def decided(*truths: Truth) -> _T:
-            return decide(dict(zip(asked, truths, strict=True)))
-
-        return lambda answers: decided(*pick(answers))
-
-    def _advise(self, answers: tuple[Truth, ...]) -> Advice:
-        """The advice for answers to the knowledge's questions, in their order; verdicts in the order of the options."""
+    def _advise(self, answers: bytes) -> Advice:
+        """The advice for the truths of all questions in their order, a byte each (kleene.BYTES); verdicts in the order
+        of the options.
+        """
+        number = int.from_bytes(answers, _ORDER)
         return Advice(
-            self._gate(answers),
-            self._over(answers),
-            tuple(judged(answers) for judged in self._judges),
-            tuple(says for holds, says in self._notices if holds(answers) is TRUE),
+            self._gate.of(number),
+            self._over.of(number),
+            tuple([judged.of(number) for judged in self._judges]),
+            tuple([says for holds, says in self._notices if holds.of(number) is TRUE]),
         )
 
 

@@ -10,7 +10,7 @@ from cds_service.decision.marks import History, history, marks
 from cds_service.hooks.listing import EXTENSION, card_id, fingerprint, imprint
 from cds_service.hooks.markdown import Item, Said, detail, summary
 from cds_service.hooks.request import HookCall
-from cds_service.kleene import TRUE, UNKNOWN, Truth
+from cds_service.kleene import TRUE, UNKNOWN
 from cds_service.knowledge.knowledge import Knowledge
 from cds_service.model import CardPlan, Fact, Position, Status, Verdict
 
@@ -53,7 +53,7 @@ class Writer:
         ]
 
     def cards(
-        self, call: HookCall, facts: Mapping[str, Fact], answers: tuple[Truth, ...], created: int = 0
+        self, call: HookCall, facts: Mapping[str, Fact], answers: bytes, created: int = 0
     ) -> list[dict[str, Any]]:
         """At most one card for each plan that has an option to list. `created` conditions are not on record yet."""
         values, labels = self._told(facts) if self._words else ((), ())
@@ -136,20 +136,20 @@ class Writer:
         marked = ((option, marks(option, self._knowledge, told)) for option in self._knowledge.options.values())
         return tuple((option.id, f"{option.label} [{'; '.join(found)}]") for option, found in marked if found)
 
-    def _listed(self, card: str, answers: tuple[Truth, ...]) -> tuple[list[Entry], str]:
+    def _listed(self, card: str, answers: bytes) -> tuple[list[Entry], str]:
         """The options of a card as far as they are the same for every patient with these answers, and their imprint."""
         listed = self._verdicts(card, answers)
         mark = imprint(self._knowledge.digest, ((one.option, one.status.value) for one in listed))
         return [self._entry(one) for one in listed], mark
 
-    def _verdicts(self, card: str, answers: tuple[Truth, ...]) -> list[Verdict]:
+    def _verdicts(self, card: str, answers: bytes) -> list[Verdict]:
         own, verdicts = self._own[card], self._adviser.advise(answers).verdicts
         return [one for one in verdicts if one.option in own and one.status is not Status.NOT_SUPPORTED]
 
     def _written(
         self,
         card: str,
-        answers: tuple[Truth, ...],
+        answers: bytes,
         values: tuple[Spoken, ...],
         labels: tuple[tuple[str, str], ...],
         first: bool,

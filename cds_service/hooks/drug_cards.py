@@ -15,7 +15,7 @@ from cds_service.hooks.drug_text import DrugAdvice, drug_detail, drug_summary
 from cds_service.hooks.listing import EXTENSION, imprint
 from cds_service.hooks.markdown import Item, notice, sources_line
 from cds_service.hooks.request import HookCall
-from cds_service.kleene import TRUE, Truth
+from cds_service.kleene import TRUE
 from cds_service.knowledge.knowledge import Knowledge
 from cds_service.model import CardPlan, Drug, Effect, Fact, Option, Position, Verdict
 from cds_service.patient.in_hand import Order
@@ -53,7 +53,7 @@ class DrugWriter:
         self._writer = writer
 
     def cards(
-        self, call: HookCall, orders: tuple[Order, ...], facts: Mapping[str, Fact], answers: tuple[Truth, ...]
+        self, call: HookCall, orders: tuple[Order, ...], facts: Mapping[str, Fact], answers: bytes
     ) -> list[dict[str, Any]]:
         """One card for each drug, one for the orders that leave open which drug they name; the facts on the first."""
         case = self._case(facts, answers)
@@ -64,8 +64,8 @@ class DrugWriter:
         cards[0]["extension"][EXTENSION]["facts"] = self._writer.facts(facts)
         return cards
 
-    def _case(self, facts: Mapping[str, Fact], answers: tuple[Truth, ...]) -> Case:
-        truths = dict(zip(self._knowledge.questions, answers, strict=True))
+    def _case(self, facts: Mapping[str, Fact], answers: bytes) -> Case:
+        truths = self._adviser.truths(answers)
         advice = self._adviser.advise(answers)
         return Case(facts, truths, {one.option: one for one in advice.verdicts}, advice.notices)
 

@@ -13,15 +13,14 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from cds_service.kleene import Truth
 from cds_service.model import Fact
 
 
 class Known(NamedTuple):
-    """What a record says: its facts, and the truths of the knowledge's questions about them."""
+    """What a record says: its facts, and the truths of the knowledge's questions about them, a byte each."""
 
     facts: Mapping[str, Fact]
-    answers: tuple[Truth, ...]
+    answers: bytes
 
 
 class Memory:

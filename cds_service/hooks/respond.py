@@ -82,7 +82,7 @@ class Responder:
         record, created, dispatched = self._record(call, asked, fetch)
         facts = self._reader.establish(record, assumed)
         answers = self._reader.truths(facts)
-        known = dict(zip(self.knowledge.questions, answers, strict=True))
+        known = self._adviser.truths(answers)
         advice = self._adviser.advise(answers)
         gate = _gate(facts, advice)
         context = _created_rows(created)

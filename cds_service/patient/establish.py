@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import _CacheInfo
-from operator import itemgetter
 from types import MappingProxyType
 
 from cds_service.decision.evaluate import truth
 from cds_service.decision.what_if import assume
 from cds_service.errors import KnowledgeError, Problem
-from cds_service.kleene import FALSE, TRUE, UNKNOWN, Truth
+from cds_service.kleene import BYTES, FALSE, TRUE, UNKNOWN, Truth
 from cds_service.knowledge.conditions import atoms
 from cds_service.knowledge.knowledge import Knowledge
 from cds_service.model import Atom, Fact, FactDefinition, Open
@@ -87,13 +86,14 @@ class Reader:
         self._of_the_gate = [one for one in order if one[0].id in first]
         self._of_options = [one for one in order if one[0].id not in first]
         self._asked_by_the_gate = tuple(dict.fromkeys(atoms(knowledge.gate)))
-        self._unread = dict.fromkeys(knowledge.facts, UNKNOWN)
-        self._defaults = itemgetter(*(question.fact for question in knowledge.questions))
+        self._unread = bytes([BYTES[UNKNOWN]]) * len(knowledge.questions)
         self._places: dict[str, dict[str, int]] = {name: {} for name in knowledge.facts}
-        for n, one in enumerate(knowledge.questions):
+        self._open: dict[str, int] = {}
+        for place, one in enumerate(knowledge.questions):
             if isinstance(one, Atom):
-                self._places[one.fact][one.answer] = n
-        self._open = [(n, one.fact) for n, one in enumerate(knowledge.questions) if isinstance(one, Open)]
+                self._places[one.fact][one.answer] = place
+            else:
+                self._open[one.fact] = place
 
     def caches(self) -> Mapping[str, Callable[[], _CacheInfo]]:
         """What is remembered from record to record, by name."""
@@ -143,17 +143,19 @@ class Reader:
             told[one] = facts[one.fact].answer(one.answer).truth
         return truth(self._knowledge.gate, told) is TRUE
 
-    def truths(self, facts: Mapping[str, Fact]) -> tuple[Truth, ...]:
-        """The truth of each of the knowledge's questions about these facts, in the order of the questions; unknown for
-        facts that are not among them.
+    def truths(self, facts: Mapping[str, Fact]) -> bytes:
+        """The truth of each of the knowledge's questions about these facts, a byte each (kleene.BYTES), in the order of
+        the questions; unknown for facts that are not among them.
         """
-        found = list(self._defaults({**self._unread, **{name: fact.default for name, fact in facts.items()}}))
+        found = bytearray(self._unread)
         for name, fact in facts.items():
             places = self._places[name]
-            for answer in places.keys() & fact.answers.keys():
-                found[places[answer]] = fact.answers[answer].truth
-        for place, name in self._open:
-            if name in facts:
-                unknown = facts[name].value == "unknown" and facts[name].default is UNKNOWN
-                found[place] = TRUE if unknown else FALSE
-        return tuple(found)
+            if fact.default is not UNKNOWN:
+                for place in places.values():
+                    found[place] = BYTES[fact.default]
+            for answer, said in fact.answers.items():
+                if answer in places:
+                    found[places[answer]] = BYTES[said.truth]
+            unknown = fact.value == "unknown" and fact.default is UNKNOWN
+            found[self._open[name]] = BYTES[TRUE if unknown else FALSE]
+        return bytes(found)
