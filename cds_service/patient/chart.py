@@ -200,7 +200,12 @@ def by_content(read: Callable[[Content, Chart], _T]) -> Callable[[Entry, Chart],
 
     @wraps(read)
     def remembered(entry: Entry, opened: Chart) -> _T:
-        return entry.content.remember(read, lambda: read(entry.content, opened.lens or opened))
+        content = entry.content
+        known = content.known
+        if read not in known:
+            known[read] = read(content, opened.lens or opened)
+        found: _T = known[read]
+        return found
 
     return remembered
 

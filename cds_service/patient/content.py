@@ -67,7 +67,7 @@ class Question(NamedTuple):
 class Content:
     """One content, read: what its codes and words stand for. `raw` is the resource without what sets it apart."""
 
-    __slots__ = ("_known", "codes", "kind", "misnamed", "no_evidence", "questions", "raw", "says", "status", "text")
+    __slots__ = ("codes", "kind", "known", "misnamed", "no_evidence", "questions", "raw", "says", "status", "text")
 
     def __init__(self, raw: Resource, recogniser: Recogniser):
         concept = raw.get("code")
@@ -84,7 +84,8 @@ class Content:
         self.questions: list[Question] = []
         #: coded questions whose words name others: the facts asked by code, the facts named
         self.misnamed: list[tuple[frozenset[str], frozenset[str]]] = []
-        self._known: dict[Hashable, Any] = {}
+        #: what was found of it before, by what found it
+        self.known: dict[Hashable, Any] = {}
         if self.kind == "Observation":
             self._read_questions(recogniser)
 
@@ -111,7 +112,7 @@ class Content:
 
     def remember(self, name: Hashable, find: Callable[[], _T]) -> _T:
         """What was found under this name, or is found now."""
-        known = self._known
+        known = self.known
         if name not in known:
             known[name] = find()
         found: _T = known[name]

@@ -3,7 +3,8 @@
 Answers are phrases, so that a condition reads as it is meant: `trastuzumab`, `trastuzumab in metastatic disease`.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from cds_service.kleene import FALSE, TRUE, UNKNOWN, Truth, all_of, any_of
@@ -11,32 +12,44 @@ from cds_service.model import Answer, Fact, FactDefinition, Reading
 from cds_service.patient.chart import Chart
 from cds_service.patient.medicines import KINDS, Course, Medicines, medicines
 from cds_service.patient.record import Delivery
-from cds_service.patient.setting import BEFORE, METASTATIC, UNSAID
+from cds_service.patient.setting import BEFORE, METASTATIC, UNSAID, Setting
 
-_PHRASES = (
-    "{}",
-    "{} before now",
-    "{} in metastatic disease",
-    "{} in metastatic disease, before now",
-    "{} only before metastatic disease",
-)
+_PROGRESSED = {TRUE: ", progression", FALSE: "", UNKNOWN: ", progression not known"}
 
 
-def _subjects(course: Course, chart: Chart) -> set[str]:
-    """What a course counts as: its drug, the drugs a fixed-dose product contains, and all their classes."""
-    drugs = {course.drug, *chart.drugs[course.drug].contains} if course.drug else set()
-    return drugs | course.classes
+@cache
+def _phrases(subject: str) -> tuple[str, ...]:
+    """The answers about one drug or class, in the order of `_given`; the last only while it is given."""
+    metastatic = f"{subject} in metastatic disease"
+    return (
+        subject,
+        metastatic,
+        f"{subject} only before metastatic disease",
+        f"{subject} before now",
+        f"{metastatic}, before now",
+        f"{subject} now",
+    )
 
 
-def _by_subject(found: Medicines, chart: Chart) -> dict[str, list[Course]]:
-    """The courses by everything that they count as."""
-    by_subject: dict[str, list[Course]] | None = chart.shelf.get("by subject")
-    if by_subject is None:
-        by_subject = chart.shelf["by subject"] = {}
-        for course in found.courses:
+def _alike(found: Medicines, chart: Chart) -> list[tuple[list[Course], list[str]]]:
+    """The courses in groups, each with everything that is given in just these: most often a drug and its classes."""
+    groups: list[tuple[list[Course], list[str]]] | None = chart.shelf.get("alike")
+    if groups is None:
+        by_subject: dict[str, list[int]] = {}
+        for place, course in enumerate(found.courses):
             for subject in _subjects(course, chart):
-                by_subject.setdefault(subject, []).append(course)
-    return by_subject
+                by_subject.setdefault(subject, []).append(place)
+        alike: dict[tuple[int, ...], list[str]] = {}
+        for subject, places in by_subject.items():
+            alike.setdefault(tuple(places), []).append(subject)
+        groups = [([found.courses[place] for place in places], subjects) for places, subjects in alike.items()]
+        chart.shelf["alike"] = groups
+    return groups
+
+
+def _subjects(course: Course, chart: Chart) -> Iterable[str]:
+    """What a course counts as: its drug, the drugs a fixed-dose product contains, and all their classes."""
+    return course.classes.union((course.drug, *chart.drugs[course.drug].contains)) if course.drug else course.classes
 
 
 def silence(found: Medicines, chart: Chart) -> Truth:
@@ -86,14 +99,11 @@ def prior_medications(definition: FactDefinition, chart: Chart, facts: dict[str,
     silent = silence(found, chart)
     answers: dict[str, Answer] = {}
     for subject, references in possible(found, chart).items():
-        for phrase in _PHRASES:
-            answers[phrase.format(subject)] = Answer(UNKNOWN, references)
-    said: dict[tuple[int, ...], Given] = {}  # a drug and its classes often stand for the same courses
-    for subject, given in _by_subject(found, chart).items():
-        alike = tuple(map(id, given))
-        if alike not in said:
-            said[alike] = _given(given, silent)
-        answers.update(_phrases(subject, said[alike]))
+        answers.update(dict.fromkeys(_phrases(subject)[:-1], Answer(UNKNOWN, references)))
+    for given, subjects in _alike(found, chart):
+        said = _given(given, silent)
+        for subject in subjects:
+            answers.update(zip(_phrases(subject), said, strict=False))
     named = sorted({_name(course, chart) for course in found.courses})
     value = ", ".join(named) or ("none" if silent is FALSE and not found.may_be else "unknown")
     return Fact(
@@ -102,41 +112,35 @@ def prior_medications(definition: FactDefinition, chart: Chart, facts: dict[str,
     )  # fmt: skip
 
 
-class Given(NamedTuple):
-    """What courses say of the drug or class that was given in them; `now` where one is active."""
-
-    ever: Answer
-    metastatic: Answer
-    only_before: Answer
-    ended: Answer
-    metastatic_ended: Answer
-    now: Answer | None
-
-
-def _given(given: list[Course], silent: Truth) -> Given:
+def _given(given: list[Course], silent: Truth) -> list[Answer]:
+    """What courses say of the drug or class that was given in them, in the order of its phrases."""
     references = _all_references(given)
+    stays = tuple([Stay(one.setting, one.elsewhere, one.active, one.end_unsure) for one in given])
+    answers = [Answer(truth, references) for truth in _truths(stays, silent)]
+    return [*answers, answers[0]] if any(stay.active for stay in stays) else answers
+
+
+class Stay(NamedTuple):
+    """What of a course tells whether a drug was given, when, and whether that is over."""
+
+    setting: Setting
+    elsewhere: bool
+    active: bool
+    end_unsure: bool
+
+
+@lru_cache(maxsize=1024)
+def _truths(given: tuple[Stay, ...], silent: Truth) -> tuple[Truth, ...]:
+    """The truth of each phrase but the last; the same for all drugs and patients of whom no more is known."""
     metastatic = _in_metastatic(given, silent)
-    ever = Answer(TRUE, references)
-    return Given(
-        ever=ever,
-        metastatic=Answer(metastatic, references),
-        only_before=Answer(_only_before(given), references),
-        ended=Answer(_ended(given), references),
-        metastatic_ended=Answer(all_of((metastatic, _ended_metastatic(given))), references),
-        now=ever if any(course.active for course in given) else None,
+    in_metastatic = tuple(stay for stay in given if stay.setting is METASTATIC)
+    return (
+        TRUE,
+        metastatic,
+        _only_before(given),
+        _ended(given),
+        all_of((metastatic, _ended(in_metastatic or given))),
     )
-
-
-def _phrases(subject: str, said: Given) -> Iterator[tuple[str, Answer]]:
-    """Every phrase about one drug or class that was given."""
-    metastatic = f"{subject} in metastatic disease"
-    yield subject, said.ever
-    yield metastatic, said.metastatic
-    yield f"{subject} only before metastatic disease", said.only_before
-    yield f"{subject} before now", said.ended
-    yield f"{metastatic}, before now", said.metastatic_ended
-    if said.now is not None:
-        yield f"{subject} now", said.now
 
 
 def _note(found: Medicines, chart: Chart) -> str:
@@ -147,28 +151,24 @@ def _note(found: Medicines, chart: Chart) -> str:
     return "; ".join(one for one in (*notes, _silence_note(found, chart)) if one)
 
 
-def _in_metastatic(given: list[Course], silent: Truth) -> Truth:
-    settings = {UNSAID if course.elsewhere and course.setting is METASTATIC else course.setting for course in given}
+def _in_metastatic(given: tuple[Stay, ...], silent: Truth) -> Truth:
+    settings = {UNSAID if stay.elsewhere and stay.setting is METASTATIC else stay.setting for stay in given}
     if METASTATIC in settings:
         return TRUE
     return UNKNOWN if UNSAID in settings or silent is UNKNOWN else FALSE
 
 
-def _ended(given: list[Course]) -> Truth:
+def _ended(given: tuple[Stay, ...]) -> Truth:
     """Whether a treatment is over. A running one is neither 'tried' nor 'not tried', one with an end that is in force
     by its status may be either, and what was given for something else is not surely an earlier treatment: unknown.
     """
-    return UNKNOWN if all(course.active or course.end_unsure or course.elsewhere for course in given) else TRUE
+    return UNKNOWN if all(stay.active or stay.end_unsure or stay.elsewhere for stay in given) else TRUE
 
 
-def _ended_metastatic(given: list[Course]) -> Truth:
-    return _ended([course for course in given if course.setting is METASTATIC] or given)
-
-
-def _only_before(given: list[Course]) -> Truth:
+def _only_before(given: tuple[Stay, ...]) -> Truth:
     return all_of(
-        UNKNOWN if course.elsewhere or course.setting is UNSAID else (TRUE if course.setting is BEFORE else FALSE)
-        for course in given
+        UNKNOWN if stay.elsewhere or stay.setting is UNSAID else (TRUE if stay.setting is BEFORE else FALSE)
+        for stay in given
     )
 
 
@@ -189,7 +189,7 @@ def course_readings(listed: Iterable[Course]) -> tuple[Reading, ...]:
 
 def _course_words(course: Course) -> str:
     state = "active" if course.active else "in force, with an end" if course.end_unsure else "ended"
-    failed = {TRUE: ", progression", FALSE: "", UNKNOWN: ", progression not known"}[course.progressed]
+    failed = _PROGRESSED[course.progressed]
     which = course.drug or (f"one of {', '.join(course.may_be)}" if course.may_be else course.named_class)
     elsewhere = ", not for this cancer as far as the record tells" if course.elsewhere else ""
     return f"{which}: {state}{failed}, setting {course.setting.value}{elsewhere}"
@@ -213,11 +213,10 @@ def progressed_on(definition: FactDefinition, chart: Chart, facts: dict[str, Fac
     treatments = set(definition.more["by_classes"])
     reached = possible(found, chart, failed=True)
     answers = {subject: Answer(UNKNOWN, references) for subject, references in reached.items()}
-    for subject, given in _by_subject(found, chart).items():
-        open_ = [UNKNOWN] if silent is UNKNOWN or subject in answers else []
-        truth = any_of([course.progressed for course in given] + open_)
-        decisive = [course for course in given if course.progressed is truth] or given
-        answers[subject] = Answer(truth, _all_references(decisive))
+    for given, subjects in _alike(found, chart):
+        said = _failed(given, silent)
+        open_ = _failed(given, UNKNOWN) if reached else said
+        answers.update({subject: open_ if subject in reached else said for subject in subjects})
     cancer = [course for course in found.courses if course.classes & treatments]
     failed = sorted({course.drug for course in cancer if course.drug and course.progressed is TRUE})
     unsure = sorted({course.drug for course in cancer if course.drug and course.progressed is UNKNOWN})
@@ -230,3 +229,9 @@ def progressed_on(definition: FactDefinition, chart: Chart, facts: dict[str, Fac
     references = _all_references(course for course in cancer if course.progressed is not FALSE)
     note = "; ".join(notes) or _silence_note(found, chart)
     return Fact(definition.id, value, answers, silent, references, note, course_readings(cancer), _aside(found))
+
+
+def _failed(given: list[Course], silent: Truth) -> Answer:
+    """Whether the disease progressed in one of these courses, or else in one that is not on record."""
+    truth = any_of([*(course.progressed for course in given), silent])
+    return Answer(truth, _all_references([course for course in given if course.progressed is truth] or given))

@@ -7,6 +7,7 @@ the least and the greatest number is unknown.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 from cds_service.kleene import FALSE, TRUE, UNKNOWN, Truth, any_of
 from cds_service.model import Answer, Fact, FactDefinition
@@ -85,11 +86,9 @@ def lines(definition: FactDefinition, chart: Chart, facts: dict[str, Fact]) -> F
     high = _MOST + 1 if open_end else high
     failing = [course for course in metastatic if course.progressed is not FALSE]
     open_ = open_end or any(course.progressed is not FALSE for course in unsaid)
-    answers: dict[str, Answer] = {}
-    for n in range(1, _MOST + 1):
-        answers[f"at least {n}"] = Answer(_between(n, low, high), references)
-        failed = _failed_from(n, regimens, failing, len(unsaid), open_)
-        answers[f"line {n} or later failed"] = Answer(failed, references)
+    answers = _counted("at least *", low, high, references)
+    for n, phrase in enumerate(_numbered("line * or later failed"), 1):
+        answers[phrase] = Answer(_failed_from(n, regimens, failing, len(unsaid), open_), references)
     for phrase, classes in definition.more["regimens_of"].items():
         scope = [course for course in given if course.setting is METASTATIC] if "metastatic" in phrase else given
         open_setting = unsaid if "metastatic" in phrase else []
@@ -112,8 +111,7 @@ def _of_classes(
     """
     own = [course for course in scope if course.classes & classes]
     if not own and not unsaid:
-        none = Answer(UNKNOWN if open_end else FALSE)
-        return {phrase.replace("*", str(n)): none for n in range(1, _MOST + 1)}
+        return dict.fromkeys(_numbered(phrase), Answer(UNKNOWN if open_end else FALSE))
     over = [course for course in own if not (course.active or course.end_unsure or course.elsewhere)]
     low = _at_least(over, days)
     other = [course for course in unsaid if course.classes & classes and course not in own]
@@ -123,7 +121,19 @@ def _of_classes(
     high += len({course.start or course.drug for course in other})
     high = _MOST + 1 if open_end else max(low, high)
     references = tuple(sorted({one for course in own for one in course.references}))
-    return {phrase.replace("*", str(n)): Answer(_between(n, low, high), references) for n in range(1, _MOST + 1)}
+    return _counted(phrase, low, high, references)
+
+
+@cache
+def _numbered(phrase: str) -> tuple[str, ...]:
+    """A phrase for each number that is asked for."""
+    return tuple(phrase.replace("*", str(n)) for n in range(1, _MOST + 1))
+
+
+def _counted(phrase: str, low: int, high: int, references: tuple[str, ...]) -> dict[str, Answer]:
+    """Whether there were so many, for each number, where there were from `low` to `high`."""
+    sure, open_, none = (Answer(truth, references) for truth in (TRUE, UNKNOWN, FALSE))
+    return {one: sure if low >= n else none if high < n else open_ for n, one in enumerate(_numbered(phrase), 1)}
 
 
 def _at_least(over: list[Course], days: int) -> int:
@@ -146,10 +156,6 @@ def _starts_under(own: list[Course], scope: list[Course]) -> set[str]:
             for course in own
         )
     }
-
-
-def _between(n: int, low: int, high: int) -> Truth:
-    return TRUE if low >= n else FALSE if high < n else UNKNOWN
 
 
 def _failed_from(n: int, regimens: Regimens, failing: list[Course], unsaid: int, open_: bool) -> Truth:

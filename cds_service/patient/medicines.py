@@ -11,8 +11,7 @@ unknown. Both resources are shown. An order stopped because the patient refused 
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from cds_service.kleene import FALSE, TRUE, UNKNOWN, Truth
 from cds_service.patient.chart import Chart, Entry, by_content
@@ -35,8 +34,7 @@ _NO_FAILURE = {"planned", "not-tolerated", "refused", "pregnancy", "access", "re
 _ORDERED_BY = ("request", "basedOn", "derivedFrom", "partOf")
 
 
-@dataclass(frozen=True)
-class Course:
+class Course(NamedTuple):
     """One drug (or, where only that is on record, one class) given in one setting. `last` is the latest day on which
     it is known to have been given; `elsewhere` says that it was not given for this cancer as far as the record
     tells; `end_unsure` that it is in force by its status and has an end that is not known to lie ahead: over or not is
@@ -64,10 +62,17 @@ class Course:
     may_be: tuple[str, ...] = ()
     again: tuple[str, ...] = ()
 
-    @cached_property
+    @property
     def references(self) -> tuple[str, ...]:
         """The resources it was read from."""
+        if len(self.sources) == 1:
+            return (self.sources[0][0],)
         return tuple(sorted({reference for reference, _ in self.sources}))
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """The drugs that it may be of; the class, where only that is on record."""
+        return self.may_be or (self.drug or self.named_class,)
 
 
 @dataclass
@@ -198,11 +203,15 @@ def _courses_of(entry: Entry, found: Naming, chart: Chart, result: Medicines) ->
             **told,
             drug=one.sense.subject if one.sense.role == "drug" else "",
             named_class=one.sense.subject if one.sense.role == "class" else "",
-            # whichever of several drugs it was, the classes that they share were given
-            classes=frozenset.intersection(*(chart.classes_of(each) for each in may_be or (one.sense.subject,))),
+            classes=_shared(may_be, chart) if may_be else chart.classes_of(one.sense.subject),
             sources=((entry.reference, one.how),),
             may_be=may_be,
         )
+
+
+def _shared(drugs: Iterable[str], chart: Chart) -> frozenset[str]:
+    """The classes that several drugs share: whichever of them it was, these were given."""
+    return frozenset.intersection(*(chart.classes_of(drug) for drug in drugs))
 
 
 def _told_by(entry: Entry, meanings: frozenset[str], chart: Chart, result: Medicines) -> dict[str, Any]:
@@ -242,10 +251,13 @@ def period_of(raw: dict[str, Any]) -> tuple[str, str]:
             return day(period.get("start")), day(period.get("end"))
     planned = [one for one in _planned_periods(raw) if isinstance(one, dict)]
     over = raw.get("status") not in _IN_FORCE
-    end = next((day(one.get("end")) for one in planned if day(one.get("end"))), "") if over else ""
     reported = raw.get("reportedBoolean") is True or "reportedReference" in raw
     start = day(raw.get("effectiveDateTime")) or ("" if reported and over else day(raw.get("authoredOn")))
-    return start or next((day(one.get("start")) for one in planned if day(one.get("start"))), ""), end
+    return start or _first(planned, "start"), _first(planned, "end") if over else ""
+
+
+def _first(periods: list[dict[str, Any]], name: str) -> str:
+    return next((date for one in periods if (date := day(one.get(name)))), "")
 
 
 def _planned_periods(raw: dict[str, Any]) -> Iterator[Any]:
@@ -305,29 +317,25 @@ def _without_denied(told: list[Told], denials: list[Denial], result: Medicines) 
             kept.append((entry, course))
         elif doubt == "refused":
             why = "an order stopped as refused: whether it was taken is not on record"
-            result.unclear(entry, _of(course), why, course.progressed)
+            result.unclear(entry, course.subjects, why, course.progressed)
         elif entry.status in _IN_FORCE:
             result.set_aside.append((entry.reference, f"an order that was never taken, says {doubt}"))
         else:
-            result.unclear(entry, _of(course), f"it and {doubt} disagree whether it was taken", course.progressed)
+            result.unclear(entry, course.subjects, f"it and {doubt} disagree whether it was taken", course.progressed)
     return kept
-
-
-def _of(course: Course) -> tuple[str, ...]:
-    return course.may_be or (course.drug or course.named_class,)
 
 
 def _doubt(entry: Entry, course: Course, denials: list[Denial]) -> str:
     """What speaks against an order having been taken: the reference of a denial, or that it was refused."""
     for denial in denials:
-        if set(_of(course)) & set(denial.drugs) and not certainly_before(denial.date, course.start):
+        if set(course.subjects) & set(denial.drugs) and not certainly_before(denial.date, course.start):
             return denial.reference
     return "refused" if entry.status == "stopped" and course.progressed is FALSE and course.refused else ""
 
 
 def _shows(other: Course, order: Course) -> bool:
     """Whether a statement or administration shows that an order was taken."""
-    return bool(set(_of(other)) & set(_of(order))) and not certainly_before(other.last, order.start)
+    return bool(set(other.subjects) & set(order.subjects)) and not certainly_before(other.last, order.start)
 
 
 def _with_setting_of_their_orders(told: list[Told], chart: Chart) -> list[Told]:
@@ -349,7 +357,7 @@ def _like_its_order(entry: Entry, course: Course, same: list[Told], chart: Chart
     if len(own) != 1:
         return course
     setting, elsewhere = own.pop()
-    return replace(course, setting=setting, elsewhere=elsewhere)
+    return course._replace(setting=setting, elsewhere=elsewhere)
 
 
 def _orders_named(raw: dict[str, Any], chart: Chart) -> set[str]:
@@ -372,16 +380,23 @@ def _from_other_resources(chart: Chart, result: Medicines) -> Iterator[Course]:
         drugs = chart.knowledge.members.get(said.sense.meaning)
         if drugs and entry.kind in ("Condition", "Procedure") and not entry.unreadable and not entry.no_evidence:
             yield _class_course(entry, said, chart)
-    counted = set(chart.knowledge.facts["lines"].more["by_classes"])
     for entry in chart.of("Condition", "Procedure"):
-        if not entry.codes and entry.text:
-            yield from _in_words(entry, counted, chart, result)
+        named = _treatments_in_words(entry, chart)
+        if named and not entry.no_evidence:
+            yield from _in_words(entry, named, chart, result)
 
 
-def _in_words(entry: Entry, counted: set[str], chart: Chart, result: Medicines) -> Iterator[Course]:
-    named = [one for one in spoken_drugs(entry.text, chart) if chart.classes_of(one.sense.subject) & counted]
-    if not named or entry.no_evidence:
-        return
+@by_content
+def _treatments_in_words(content: Content, chart: Chart) -> tuple[Recognised, ...]:
+    """The treatments that words name where no code says anything."""
+    if content.codes or not content.text:
+        return ()
+    counted = chart.knowledge.facts["lines"].more["by_classes"]
+    spoken = spoken_drugs(content.text, chart)
+    return tuple(one for one in spoken if not chart.classes_of(one.sense.subject).isdisjoint(counted))
+
+
+def _in_words(entry: Entry, named: tuple[Recognised, ...], chart: Chart, result: Medicines) -> Iterator[Course]:
     subjects = tuple(dict.fromkeys(one.sense.subject for one in named))
     if entry.unreadable:
         result.unclear(entry, subjects, entry.unreadable)
@@ -439,8 +454,7 @@ def _joined(listed: list[Course], days: int) -> Course:
     """Courses that are alike, by start, as one."""
     running = [one for one in listed if one.active]
     progressed = {one.progressed for one in listed}
-    return replace(
-        listed[0],
+    return listed[0]._replace(
         active=bool(running),
         start=min((one.start for one in listed if one.start), default=""),
         end="" if running else max(one.end for one in listed),
@@ -509,7 +523,7 @@ def _failed_by(course: Course, worsened: list[tuple[str, str, str]], listed: lis
         sure = not course.active and (bool(course.end) or not _another_began(course, date, listed))
         if sure or course.active:
             sources = tuple(sorted({*course.sources, (reference, how)}))
-            return replace(course, progressed=TRUE if sure else UNKNOWN, sources=sources)
+            return course._replace(progressed=TRUE if sure else UNKNOWN, sources=sources)
     return course
 
 

@@ -11,7 +11,7 @@ from functools import cached_property
 from itertools import combinations
 from typing import Any
 
-from cds_service.patient.chart import Chart, Entry, by_content
+from cds_service.patient.chart import Chart, Entry, by_content, by_text
 from cds_service.patient.content import Content
 from cds_service.patient.elements import objects
 from cds_service.patient.project import fault
@@ -63,7 +63,7 @@ def naming(entry: Entry, chart: Chart) -> Naming:
     raw = entry.raw.get("medicationReference")
     reference = raw if isinstance(raw, dict) else {}
     display = reference.get("display")
-    shown = named({"text": display}, chart) if isinstance(display, str) and display else None
+    shown = _by_display(display, chart)[0] if isinstance(display, str) and display else None
     found = chart.record.target(reference, entry.raw)
     if found is None:
         return shown or Naming(problem="it names no medicine that can be found")
@@ -76,6 +76,11 @@ def naming(entry: Entry, chart: Chart) -> Naming:
 @by_content
 def _by_concept(content: Content, chart: Chart) -> Naming:
     return named(content.raw["medicationCodeableConcept"], chart)
+
+
+@by_text
+def _by_display(text: str, chart: Chart) -> Iterator[Naming]:
+    yield named({"text": text}, chart)
 
 
 def _together(told: Naming, shown: Naming, chart: Chart) -> Naming:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from enum import Enum
+from functools import cache
 from typing import Any
 
 from cds_service.patient.chart import Chart, Entry, by_content
@@ -39,21 +40,31 @@ def setting_of(entry: Entry, chart: Chart, start: str, end: str) -> tuple[Settin
     if "reasonReference" in entry.raw:
         named = [chart.record.references.name(one) for one in objects(entry.raw["reasonReference"])]
         said = said.union(*(_said_by_condition(reference, chart) for reference in named))
-    if _THIS in said:
-        said -= {"other-use"}
-    elsewhere = bool(said & _ELSEWHERE) and not said & (_EARLY | {"metastatic"})
-    if said & _EARLY or (elsewhere and said & _ELSEWHERE == {"prevention"}):
-        return (UNSAID if "metastatic" in said else BEFORE), elsewhere
-    if "metastatic" in said:
-        return METASTATIC, False
-    reported = day(entry.raw.get("dateAsserted")) or day(entry.raw.get("authoredOn"))
-    return _by_dates(chart, start, end, reported), elsewhere or certainly_before(end, _onset(chart))
+    setting, elsewhere = _in_words(said)
+    if setting is not None:
+        return setting, elsewhere
+    return _by_dates(entry.raw, chart, start, end), elsewhere or certainly_before(end, _onset(chart))
 
 
-def _by_dates(chart: Chart, start: str, end: str, reported: str) -> Setting:
+@cache
+def _in_words(said: frozenset[str]) -> tuple[Setting | None, bool]:
+    """The setting that a resource states, None where its dates have to tell; and whether it was given for something
+    else.
+    """
+    others = said & _ELSEWHERE - {"other-use"} if _THIS in said else said & _ELSEWHERE
+    early, metastatic = said & _EARLY, "metastatic" in said
+    elsewhere = bool(others) and not early and not metastatic
+    if early or (elsewhere and others == {"prevention"}):
+        return (UNSAID if metastatic else BEFORE), elsewhere
+    return (METASTATIC, False) if metastatic else (None, elsewhere)
+
+
+def _by_dates(raw: dict[str, Any], chart: Chart, start: str, end: str) -> Setting:
     earliest, certain = metastatic_since(chart)
-    if any(certainly_before(date, earliest) for date in (end, start, reported)):
-        return BEFORE
+    if earliest:
+        reported = day(raw.get("dateAsserted")) or day(raw.get("authoredOn"))
+        if any(certainly_before(date, earliest) for date in (end, start, reported)):
+            return BEFORE
     if certain and start and not certainly_before(start, certain) and len(start) >= len(certain):
         return METASTATIC
     return UNSAID
