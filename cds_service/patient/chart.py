@@ -221,18 +221,24 @@ def chart(record: Record, lens: Chart) -> Chart:
     result = Chart(record, recogniser, lens.knowledge, contents, lens=lens)
     for kind in sorted(READ & record.resources.keys()):
         listed = []
-        for reference, raw in record.of(kind):
+        for reference, raw in record.resources[kind]:
             if "valueQuantity" in raw and "component" not in raw and recogniser.is_something_else(raw.get("code")):
                 continue  # a number under a standard code that is none of ours is something else, whatever its words
             content = contents.of(raw)
             entry = Entry(reference, raw, content, record.today)
             listed.append(entry)
             result.named[reference] = entry
-            for said in content.says:
-                result._saying[said.sense.subject].append((entry, said))
-            for question in content.questions:
-                result._asking[question.asked.sense.subject].append((entry, question))
-            for subjects, named in content.misnamed:
-                result.misnamed.append((entry, subjects, named))
+            if content.speaks:
+                _index(entry, result)
         result.entries[kind] = listed
     return result
+
+
+def _index(entry: Entry, result: Chart) -> None:
+    content = entry.content
+    for said in content.says:
+        result._saying[said.sense.subject].append((entry, said))
+    for question in content.questions:
+        result._asking[question.asked.sense.subject].append((entry, question))
+    for subjects, named in content.misnamed:
+        result.misnamed.append((entry, subjects, named))

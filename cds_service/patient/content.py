@@ -67,7 +67,9 @@ class Question(NamedTuple):
 class Content:
     """One content, read: what its codes and words stand for. `raw` is the resource without what sets it apart."""
 
-    __slots__ = ("codes", "kind", "known", "misnamed", "no_evidence", "questions", "raw", "says", "status", "text")
+    __slots__ = (
+        "codes", "kind", "known", "misnamed", "no_evidence", "questions", "raw", "says", "speaks", "status", "text",
+    )  # fmt: skip
 
     def __init__(self, raw: Resource, recogniser: Recogniser):
         concept = raw.get("code")
@@ -88,6 +90,8 @@ class Content:
         self.known: dict[Hashable, Any] = {}
         if self.kind == "Observation":
             self._read_questions(recogniser)
+        #: whether any code or question of it is one of ours
+        self.speaks = bool(self.says or self.questions or self.misnamed)
 
     @property
     def coded(self) -> bool:
@@ -158,12 +162,18 @@ class Contents:
         self.cache_info = self._read.cache_info
 
     def of(self, resource: Resource) -> Content:
-        """The content of a resource in the shape of R4."""
+        """The content of a resource in the shape of R4. Where nothing is asked, numbers say nothing: they are left out,
+        so that one blood pressure is the same as another.
+        """
         said = {name: value for name, value in resource.items() if name not in _APART}
         for name in _LEADING:
             if name in said:
                 said[name] = _nameless(said[name])
         try:
+            if "valueQuantity" in said or "component" in said:
+                content = self._read(orjson.dumps(_numberless(said)))
+                if not content.questions:
+                    return content
             return self._read(orjson.dumps(said))
         except orjson.JSONEncodeError:  # nested deeper than is written: unreadable, and nothing to remember
             return Content(said, self._recogniser)
@@ -172,12 +182,33 @@ class Contents:
         return Content(orjson.loads(said), self._recogniser)
 
 
+def _numberless(said: Resource) -> Resource:
+    """An Observation with one number in place of each that it measured."""
+    told = _with_one_number(said)
+    components = said.get("component")
+    if isinstance(components, list):
+        told["component"] = [_with_one_number(one) if isinstance(one, dict) else one for one in components]
+    return told
+
+
+def _with_one_number(element: Resource) -> Resource:
+    quantity = element.get("valueQuantity")
+    if isinstance(quantity, dict) and type(quantity.get("value")) in (int, float):
+        return {**element, "valueQuantity": {**quantity, "value": 1}}
+    return dict(element)
+
+
+@lru_cache(maxsize=1024)
+def _sound(reference: str) -> bool:
+    return _REFERENCE.fullmatch(reference) is not None
+
+
 def _nameless(value: Any) -> Any:
     """A reference without the id of what it leads to, where it is a sound one; a list with each of its own so."""
     if isinstance(value, list):
         return [_nameless(one) for one in value]
     reference = value.get("reference") if isinstance(value, dict) else None
-    if not isinstance(reference, str) or not _REFERENCE.fullmatch(reference):
+    if not isinstance(reference, str) or not _sound(reference):
         return value
     if len(value) == 1:
         return _SOMETHING
