@@ -1,7 +1,7 @@
 """Cards out: text and extension from the same verdicts, so that the two never disagree."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -22,14 +22,14 @@ _TEXTS, _ENTRIES, _LABELS = 1024, 4096, 512
 Decider = tuple[str, ...]
 #: an option of the extension without the resources of a patient, and what decided it
 Entry = tuple[dict[str, Any], tuple[Decider, ...]]
-Reasons = dict[Decider, dict[str, Any]]
+Reasons = dict[tuple[Decider, ...], list[dict[str, Any]]]
 #: a fact as a text says it: its id, value and note, and whether some resource speaks of it
 Spoken = tuple[str, str, str, bool]
 
 
 class Writer:
     """Writes the cards of one knowledge. Remembers texts by what they depend on; no patient is in them. Without `words`
-    the cards on options have none.
+    the cards on options are their extension and no more.
     """
 
     def __init__(self, knowledge: Knowledge, adviser: Adviser, words: bool = True):
@@ -37,15 +37,13 @@ class Writer:
         self._words = words
         self._adviser = adviser
         self.text = lru_cache(maxsize=_TEXTS)(self._written)
-        self._listing = lru_cache(maxsize=_TEXTS)(self._listed)
+        self._imprint = lru_cache(maxsize=_TEXTS)(self._imprinted)
         self._labels = lru_cache(maxsize=_LABELS)(self._labelled)
         self._links = lru_cache(maxsize=_TEXTS)(self._linked)
         self._fingerprint = lru_cache(maxsize=_TEXTS)(fingerprint)
         self._entry = lru_cache(maxsize=_ENTRIES)(self._fixed)
         self._plans = {plan.id: plan for plan in knowledge.cards}
-        self._own = {
-            plan.id: {option.id for section in plan.sections for option in section.options} for plan in knowledge.cards
-        }
+        self._own = dict(_places(knowledge.cards))
         self.fixed = {"version": knowledge.version, "digest": knowledge.digest}
         self._codings = {option.id: self.coding(option.drugs) for option in knowledge.options.values()}
         self._override = [
@@ -60,14 +58,18 @@ class Writer:
         written: list[dict[str, Any]] = []
         because: Reasons = {}
         for plan in self._knowledge.cards:
-            listed, mark = self._listing(plan.id, answers)
+            listed = self._verdicts(plan.id, answers)
             if not listed:
                 continue
-            head, body = self.text(plan.id, answers, values, labels, not written) if self._words else ("", "")
-            if created and not written:
-                body = f"Counted as if on record: {created} condition{'s' * (created > 1)} being created.\n\n{body}"
-            card = self.card(call, plan, head, body, mark)
-            extension = {"knowledge": self.fixed, "options": [_option(*one, facts, because) for one in listed]}
+            card: dict[str, Any] = {}
+            if self._words:
+                head, body = self.text(plan.id, answers, values, labels, not written)
+                if created and not written:
+                    counted = f"{created} condition{'s' * (created > 1)} being created"
+                    body = f"Counted as if on record: {counted}.\n\n{body}"
+                card = self.card(call, plan, head, body, self._imprint(plan.id, answers))
+            options = [_option(*self._entry(one), facts, because) for one in listed]
+            extension = {"knowledge": self.fixed, "options": options}
             if not written:
                 extension["facts"] = self.facts(facts)
             card["extension"] = {EXTENSION: extension}
@@ -136,15 +138,15 @@ class Writer:
         marked = ((option, marks(option, self._knowledge, told)) for option in self._knowledge.options.values())
         return tuple((option.id, f"{option.label} [{'; '.join(found)}]") for option, found in marked if found)
 
-    def _listed(self, card: str, answers: bytes) -> tuple[list[Entry], str]:
-        """The options of a card as far as they are the same for every patient with these answers, and their imprint."""
+    def _imprinted(self, card: str, answers: bytes) -> str:
+        """The imprint of what a card lists for these answers."""
         listed = self._verdicts(card, answers)
-        mark = imprint(self._knowledge.digest, ((one.option, one.status.value) for one in listed))
-        return [self._entry(one) for one in listed], mark
+        return imprint(self._knowledge.digest, ((one.option, one.status.value) for one in listed))
 
     def _verdicts(self, card: str, answers: bytes) -> list[Verdict]:
-        own, verdicts = self._own[card], self._adviser.advise(answers).verdicts
-        return [one for one in verdicts if one.option in own and one.status is not Status.NOT_SUPPORTED]
+        """The options that a card lists for these answers."""
+        own = self._adviser.advise(answers).verdicts[self._own[card]]
+        return [one for one in own if one.status is not Status.NOT_SUPPORTED]
 
     def _written(
         self,
@@ -201,6 +203,15 @@ class Writer:
         ]
 
 
+def _places(plans: Iterable[CardPlan]) -> Iterator[tuple[str, slice]]:
+    """Where the options of each card stand among all options."""
+    begin = 0
+    for plan in plans:
+        end = begin + sum(len(section.options) for section in plan.sections)
+        yield plan.id, slice(begin, end)
+        begin = end
+
+
 def _deciders(verdict: Verdict) -> tuple[Decider, ...]:
     """The facts that decided a verdict, with the answers that did."""
     found: dict[str, list[str]] = {}
@@ -210,17 +221,26 @@ def _deciders(verdict: Verdict) -> tuple[Decider, ...]:
 
 
 def _option(
-    fixed: dict[str, Any], deciders: Iterable[Decider], facts: Mapping[str, Fact], known: Reasons
+    fixed: dict[str, Any], deciders: tuple[Decider, ...], facts: Mapping[str, Fact], known: Reasons
 ) -> dict[str, Any]:
-    """An option of the extension, with the resources of this patient. Options often rest on the same: `known` holds
-    what was written of the patient so far.
+    """An option of the extension, with the resources of this patient."""
+    return {**fixed, "because": _reasons(deciders, facts, known)}
+
+
+def _reasons(deciders: tuple[Decider, ...], facts: Mapping[str, Fact], known: Reasons) -> list[dict[str, Any]]:
+    """What decided an option, with the resources of this patient. Options often rest on the same: `known` holds what
+    was written of the patient so far.
     """
-    for decider in deciders:
-        if decider not in known:
-            fact = facts[decider[0]]
-            references = {one for answer in decider[1:] for one in fact.answer(answer).references}
-            known[decider] = _because(fact, sorted(references))
-    return {**fixed, "because": [known[decider] for decider in deciders]}
+    found = known.get(deciders)
+    if found is None:
+        if len(deciders) == 1:
+            [(name, *answers)] = deciders
+            references = {one for answer in answers for one in facts[name].answer(answer).references}
+            found = [_because(facts[name], sorted(references))]
+        else:
+            found = [row for one in deciders for row in _reasons((one,), facts, known)]
+        known[deciders] = found
+    return found
 
 
 def _because(fact: Fact, references: Iterable[str]) -> dict[str, Any]:

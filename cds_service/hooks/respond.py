@@ -52,7 +52,7 @@ class Responder:
     """Answers hook calls with one knowledge, compiled once. What the latest records say is remembered of so many.
 
     For who counts: `heard` is told of each record that was gathered, with what was set aside; without `words` the cards
-    on options have no summary and no detail, and are the same in all else.
+    on options are their extension and no more.
     """
 
     def __init__(
