@@ -37,6 +37,7 @@ class Writer:
         self._words = words
         self._adviser = adviser
         self.text = lru_cache(maxsize=_TEXTS)(self._written)
+        self._listing = lru_cache(maxsize=_TEXTS)(self._listed)
         self._imprint = lru_cache(maxsize=_TEXTS)(self._imprinted)
         self._labels = lru_cache(maxsize=_LABELS)(self._labelled)
         self._links = lru_cache(maxsize=_TEXTS)(self._linked)
@@ -58,7 +59,7 @@ class Writer:
         written: list[dict[str, Any]] = []
         because: Reasons = {}
         for plan in self._knowledge.cards:
-            listed = self._verdicts(plan.id, answers)
+            listed = self._listing(plan.id, answers)
             if not listed:
                 continue
             card: dict[str, Any] = {}
@@ -68,7 +69,7 @@ class Writer:
                     counted = f"{created} condition{'s' * (created > 1)} being created"
                     body = f"Counted as if on record: {counted}.\n\n{body}"
                 card = self.card(call, plan, head, body, self._imprint(plan.id, answers))
-            options = [_option(*self._entry(one), facts, because) for one in listed]
+            options = [_option(*one, facts, because) for one in listed]
             extension = {"knowledge": self.fixed, "options": options}
             if not written:
                 extension["facts"] = self.facts(facts)
@@ -137,6 +138,10 @@ class Writer:
         """The options that carry a mark of the patient's history, with their labels."""
         marked = ((option, marks(option, self._knowledge, told)) for option in self._knowledge.options.values())
         return tuple((option.id, f"{option.label} [{'; '.join(found)}]") for option, found in marked if found)
+
+    def _listed(self, card: str, answers: bytes) -> list[Entry]:
+        """The options of a card as far as they are the same for every patient with these answers."""
+        return [self._entry(one) for one in self._verdicts(card, answers)]
 
     def _imprinted(self, card: str, answers: bytes) -> str:
         """The imprint of what a card lists for these answers."""
