@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from cds_service.kleene import TRUE, UNKNOWN
+from cds_service.kleene import TRUE, UNKNOWN, Truth
 from cds_service.knowledge.knowledge import Knowledge
 from cds_service.model import Fact, Option
 
@@ -21,9 +21,15 @@ class History(NamedTuple):
 def history(facts: Mapping[str, Fact]) -> History:
     """The history that facts tell."""
     medicines, failures = facts["prior-medications"], facts["progressed-on"]
-    given = frozenset([name for name, one in medicines.answers.items() if one.truth is TRUE])
-    failed = frozenset([name for name, one in failures.answers.items() if one.truth is TRUE])
-    return History(given, failed, frozenset([name for name in given if failures.answer(name).truth is UNKNOWN]))
+    given, unclear = _with(medicines, TRUE), _with(failures, UNKNOWN)
+    if failures.default is UNKNOWN:
+        unclear |= given - failures.answers.keys()
+    return History(given, _with(failures, TRUE), given & unclear)
+
+
+def _with(fact: Fact, truth: Truth) -> frozenset[str]:
+    """The answers of a fact that are said to be so true."""
+    return frozenset([name for name, one in fact.answers.items() if one.truth is truth])
 
 
 def marks(option: Option, knowledge: Knowledge, told: History) -> tuple[str, ...]:
