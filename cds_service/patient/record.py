@@ -7,6 +7,7 @@ What comes under a key of another name is evidence too; what it is the answer to
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -122,9 +123,11 @@ def gather(patient: str, prefetch: Mapping[str, Any], needs: tuple[Need, ...], t
         record.keys[need.key] = gathering.take_asked(prefetch[need.key], need) if asked else Delivery.ABSENT
     for key in sorted(prefetch.keys() - record.keys.keys()):
         gathering.take_unasked(prefetch[key], key, needs)
-    for kind in dict.fromkeys(need.type for need in needs):
-        states = [record.keys[need.key] for need in needs if need.type == kind]
-        record.delivery[kind] = _together(states, kind in gathering.kinds)
+    states = defaultdict[str, list[Delivery]](list)
+    for need in needs:
+        states[need.type].append(record.keys[need.key])
+    for kind, told in states.items():
+        record.delivery[kind] = _together(told, kind in gathering.kinds)
     gathering.finish()
     return record
 
@@ -133,6 +136,8 @@ def _together(states: list[Delivery], seen: bool) -> Delivery:
     """Several queries for one type: whole only when each that was answered is whole and at least one was; in part when
     none was answered and there are resources all the same.
     """
+    if states == [Delivery.WHOLE]:
+        return Delivery.WHOLE
     if seen and all(state in _UNANSWERED for state in states):
         return Delivery.PARTIAL
     answered = [state for state in states if state is not Delivery.ABSENT]
@@ -363,14 +368,14 @@ class _Gathering:
 
     def finish(self) -> None:
         """Sort what was found into the record."""
-        record = self.record
-        for name in sorted(self.found):
-            resource = self.found[name]
+        record, resources = self.record, defaultdict[str, list[tuple[str, dict[str, Any]]]](list)
+        for name, resource in sorted(self.found.items()):
             if name in self.deleted:
                 self.aside(name, "deleted, as a Bundle says")
             else:
                 record.named[name] = resource
-                record.resources.setdefault(resource["resourceType"], []).append((name, resource))
+                resources[resource["resourceType"]].append((name, resource))
+        record.resources = dict(resources)
         for kind in self.others:
             self.aside(kind, "a type that is not read")
         record.set_aside = sorted(set(record.set_aside))

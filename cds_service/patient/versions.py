@@ -49,7 +49,7 @@ def is_r4(resource: Resource, kind: str) -> bool:
 
 
 def _differs(resource: Resource, shape: Shape) -> bool:
-    if not shape.signs.isdisjoint(resource):
+    if not resource.keys().isdisjoint(shape.signs):
         return True
     for name, other in shape.other:
         if isinstance(resource.get(name), other):
