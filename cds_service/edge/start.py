@@ -5,7 +5,6 @@ import gc
 import logging
 import sys
 from contextlib import suppress
-from dataclasses import replace
 from functools import _lru_cache_wrapper
 from itertools import product
 from typing import NoReturn
@@ -71,8 +70,8 @@ def rehearse(app: Flask) -> None:
         resources = record(story, told.vocabulary)
         patient = next(one["id"] for one in resources if one["resourceType"] == "Patient")
         sent = hook_request(hook, str(uuid4()), patient, prefetch(resources, patient, responder.needs), drug)
-        call = parse(orjson.dumps(sent), hook, home()[1])
-        orjson.dumps(responder.respond(replace(call, today=today())))
+        call = parse(orjson.dumps(sent), hook, home()[1], today())
+        orjson.dumps(responder.respond(call))
     watch: Watch = app.extensions["watch"]
     watch.begin_counting()
 

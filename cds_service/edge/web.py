@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -86,7 +85,7 @@ def create_app(
     @app.post("/cds-services/<service>")
     def call(service: str) -> Response:
         hook = _hook(service)
-        answer = responder.respond(replace(parse(_body(), hook, schemas), today=today()), door)
+        answer = responder.respond(parse(_body(), hook, schemas, today()), door)
         recorder.see(answer["cards"])
         watch.answer(hook.service, answer)
         g.cards = len(answer["cards"])

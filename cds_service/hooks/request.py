@@ -41,14 +41,14 @@ class HookCall:
     written: bytes = field(default=b"", repr=False)
 
 
-def parse(body: bytes, hook: Hook, schemas: Path) -> HookCall:
-    """Read a call of a service. Raises BadRequest with every fault of the envelope and its context."""
+def parse(body: bytes, hook: Hook, schemas: Path, today: str = "") -> HookCall:
+    """Read a call of a service, made `today`. Raises BadRequest with every fault of the envelope and its context."""
     raw = decoded(body)
     written = _prefetch(raw)
     twice = _twice(body, _without(written, body))
     if twice:
         raise BadRequest(twice)
-    return read(raw, hook, schemas, written)
+    return read(raw, hook, schemas, written, today)
 
 
 def decoded(body: bytes) -> Any:
@@ -104,7 +104,7 @@ def _repeated(members: Any, where: str) -> list[Problem]:
     ]
 
 
-def read(raw: Any, hook: Hook, schemas: Path, written: bytes = b"") -> HookCall:
+def read(raw: Any, hook: Hook, schemas: Path, written: bytes = b"", today: str = "") -> HookCall:
     """Check parsed JSON and make it a hook call; `written` is the JSON of its prefetch, where it is at hand."""
     problems = faults(raw, "request", schemas, "$")
     if isinstance(raw, dict):
@@ -122,6 +122,7 @@ def read(raw: Any, hook: Hook, schemas: Path, written: bytes = b"") -> HookCall:
         prefetch=raw.get("prefetch") or {},  # null where a client has nothing
         fhir_server=raw.get("fhirServer") or "",
         token=_token(raw.get("fhirAuthorization")),
+        today=today,
         written=written,
     )
 

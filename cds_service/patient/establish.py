@@ -151,8 +151,9 @@ class Reader:
         for name, fact in facts.items():
             places = self._places[name]
             if fact.default is not UNKNOWN:
+                unsaid = BYTES[fact.default]
                 for place in places.values():
-                    found[place] = BYTES[fact.default]
+                    found[place] = unsaid
             for answer, said in fact.answers.items():
                 if answer in places:
                     found[places[answer]] = BYTES[said.truth]

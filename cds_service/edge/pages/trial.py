@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -92,7 +92,7 @@ class Bench:
     def trial(self, chosen: Choice) -> Trial:
         """The call of a choice, answered. Raises a Refusal as the service itself does."""
         hook, raw = self._request(chosen)
-        call = replace(parse(orjson.dumps(raw), hook, self._schemas), today=today())
+        call = parse(orjson.dumps(raw), hook, self._schemas, today())
         started = time.perf_counter()
         answer = self._responder.respond(call, self._door)
         spent = (time.perf_counter() - started) * 1000
@@ -102,7 +102,7 @@ class Bench:
     def what_if(self, chosen: Choice) -> WhatIf:
         """The same record under the assumptions of a choice, compared with the record as it is."""
         hook, raw = self._request(chosen)
-        call = replace(parse(orjson.dumps(raw), hook, self._schemas), today=today())
+        call = parse(orjson.dumps(raw), hook, self._schemas, today())
         assumed = chosen.assumed or {}
         now = self._responder.trace(call, self._door)
         then = self._responder.trace(call, self._door, assumed)
