@@ -1,5 +1,7 @@
 """The command line: `cds-service serve | check | explain | synthesize | replay | sources | feedback | database`."""
 
+import atexit
+import gc
 from importlib import import_module
 
 import click
@@ -35,5 +37,14 @@ def main() -> None:
     """Informational CDS Hooks cards on stage IV breast cancer: what five documents say, with citations."""
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """The command line in a process of its own. What is loaded stays to the end, so that cycles are looked for seldom
+    (edge/start.py), and not once more at the end.
+    """
+    gc.set_threshold(20_000, 20, 20)
+    atexit.register(gc.freeze)
     main()
+
+
+if __name__ == "__main__":
+    run()
