@@ -155,5 +155,11 @@ The map, in reading order. A module imports only modules above it; a test keeps 
     edge.start               from the environment to a warm application
     edge.wsgi                the application for a WSGI server
     edge.gunicorn_conf       several workers under gunicorn
-    edge.cli                 the command line
+    edge.command.common      what commands have in common
+    edge.command.serve       `cds-service serve`
+    edge.command.knowledge   `cds-service check`, `cds-service sources`
+    edge.command.explain     `cds-service explain`
+    edge.command.synthesize  `cds-service synthesize`
+    edge.command.store       `cds-service feedback`, `cds-service database`
+    edge.cli                 the command line: which command stands where
 """

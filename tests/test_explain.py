@@ -29,8 +29,8 @@ def account(*arguments: object) -> dict[str, Any]:
 @pytest.fixture(autouse=True)
 def knowledge_loaded_once(monkeypatch: pytest.MonkeyPatch, responder: Responder) -> None:
     """Reading the knowledge files takes a second each time and is tested elsewhere."""
-    monkeypatch.setattr("cds_service.edge.cli.load", lambda cards=None: responder.knowledge)
-    monkeypatch.setattr("cds_service.edge.cli.Responder", lambda knowledge: responder)
+    monkeypatch.setattr("cds_service.edge.command.explain.load", lambda cards=None: responder.knowledge)
+    monkeypatch.setattr("cds_service.edge.command.explain.Responder", lambda knowledge: responder)
 
 
 def fact(told: dict[str, Any], name: str) -> dict[str, Any]:

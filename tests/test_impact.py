@@ -461,6 +461,20 @@ def test_another_knowledge_than_that_of_the_old_run_is_refused(lines, responder,
         against(old, other)
 
 
+@pytest.mark.parametrize("processes", [1, 2])
+def test_how_many_processes_count_the_lines_does_not_matter(lines, responder, tmp_path, monkeypatch, processes):
+    folder = run(tmp_path / "run", lines, responder.knowledge)
+    monkeypatch.setattr("cds_service.edge.replay.impact._PIECE", 7)
+
+    impact(folder, responder.knowledge, processes=processes)
+    assert json.loads((folder / "aggregate.json").read_bytes()) == Aggregate(lines).as_json()
+
+    with (folder / "patients.ndjson").open("ab") as file:
+        file.write(b'["secret"]\n')
+    with pytest.raises(NotFinished, match=f"line {len(lines) + 1}: found no line of a replay"):
+        impact(folder, responder.knowledge, processes=processes)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [

@@ -90,7 +90,7 @@ def test_each_reason_alone_keeps_production_from_starting(monkeypatch, tmp_path,
 def test_the_sandbox_opens_on_loopback_by_itself_but_never_beside_trusted_callers(monkeypatch, tmp_path, with_callers):
     sites = []
     monkeypatch.setattr(
-        "cds_service.edge.cli.create_app", lambda cards, site: sites.append(site) or create_app(cards, site)
+        "cds_service.edge.command.serve.create_app", lambda cards, site: sites.append(site) or create_app(cards, site)
     )
     trusted = {"CDS_CALLERS": callers(tmp_path), "CDS_PUBLIC_URL": PUBLIC_URL} if with_callers else {}
 

@@ -159,7 +159,7 @@ def test_a_traceparent_that_is_none_begins_a_trace(tmp_path):
 
 
 def test_without_the_setting_nothing_is_imported():
-    asked = "import cds_service.edge.cli, sys; print([name for name in sys.modules if 'opentelemetry' in name])"
+    asked = "import cds_service.edge.start, sys; print([name for name in sys.modules if 'opentelemetry' in name])"
     said = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
 
     assert said.stdout.strip() == "[]"

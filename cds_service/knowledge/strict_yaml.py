@@ -29,7 +29,9 @@ _STANDARD_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("map", "seq")} | _TEX
 def read_yaml(text: str, name: str) -> tuple[Any, list[Problem]]:
     """Parse one document; `name` is the file's name for problems. With problems the value is not to be used."""
     try:
-        if any(isinstance(event, yaml.events.AliasEvent) for event in yaml.parse(text, Loader=_Loader)):
+        if "*" in text and any(  # without one there is no alias
+            isinstance(event, yaml.events.AliasEvent) for event in yaml.parse(text, Loader=_Loader)
+        ):
             return None, [Problem(name, "an alias", "the value written out in full")]
         root = yaml.compose(text, Loader=_Loader)
     except yaml.YAMLError as error:

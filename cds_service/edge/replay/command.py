@@ -96,7 +96,9 @@ def replay(
 
 def _shown(plan: Plan, out: str, other: Other | None, below: int) -> Impact:
     """What the run shows, written beside its lines; nothing where they are not on this machine."""
-    return Impact("") if "://" in out else impact(Path(out), plan.answers.knowledge, other, below)
+    if "://" in out:
+        return Impact("")
+    return impact(Path(out), plan.answers.knowledge, other, below, plan.processes)
 
 
 def _check(plan: Plan, out: str, compares: bool) -> None:

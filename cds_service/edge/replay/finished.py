@@ -17,6 +17,10 @@ _WANTED = "a folder that `cds-service replay` has finished"
 class NotFinished(CdsError):
     """A folder is not the finished run that it is taken for. No message holds an id, or anything of a line."""
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """So that it comes whole from another process."""
+        return type(self), (self.problems,)
+
 
 @dataclass(frozen=True)
 class FinishedRun:
@@ -67,9 +71,3 @@ def parsed(raw: bytes, where: str, number: int) -> Line:
     if not isinstance(line, dict) or not isinstance(line.get("patient"), str):
         raise NotFinished([Problem(f"{where}, line {number}", "no line of a replay", _WANTED)])
     return line
-
-
-def lines(run: FinishedRun) -> Iterator[Line]:
-    """All lines of a run, in their order. Raises NotFinished at one that is none."""
-    for number, raw in enumerate(raw_lines(run), start=1):
-        yield parsed(raw, str(run.folder / LINES), number)

@@ -11,6 +11,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,11 +22,15 @@ from cds_service.edge.replay.aggregate import Aggregate
 from cds_service.edge.replay.causes import grounds
 from cds_service.edge.replay.changes import Changes
 from cds_service.edge.replay.compare import compare
-from cds_service.edge.replay.finished import FinishedRun, NotFinished, finished, lines, raw_lines
+from cds_service.edge.replay.finished import LINES, FinishedRun, NotFinished, finished, parsed, raw_lines
 from cds_service.edge.replay.report import Compared, report
 from cds_service.edge.replay.summary import summary
+from cds_service.edge.replay.workers import worked
 from cds_service.errors import Problem
 from cds_service.knowledge.knowledge import Knowledge
+
+#: how many lines are counted at a time
+_PIECE = 500
 
 
 @dataclass(frozen=True)
@@ -52,12 +58,14 @@ def against(folder: Path, knowledge: Knowledge | None = None) -> Other:
     return Other(run, knowledge)
 
 
-def impact(folder: Path, knowledge: Knowledge, other: Other | None = None, below: int = 0) -> Impact:
-    """Write what the finished run in `folder` shows. Counts from 1 to `below` - 1 are hidden (`hide` says how far that
-    goes). Raises NotFinished.
+def impact(
+    folder: Path, knowledge: Knowledge, other: Other | None = None, below: int = 0, processes: int = 1
+) -> Impact:
+    """Write what the finished run in `folder` shows, its lines counted by so many `processes`. Counts from 1 to
+    `below` - 1 are hidden (`hide` says how far that goes). Raises NotFinished and WorkerDied.
     """
     run = finished(folder)
-    told = Aggregate(lines(run)).as_json(below)
+    told = _counted(run, processes).as_json(below)
     compared, touched = _compared(run, knowledge, other, below) if other else (None, 0)
     if compared is None:
         for name in ("changes.ndjson", "changes.json"):
@@ -66,6 +74,25 @@ def impact(folder: Path, knowledge: Knowledge, other: Other | None = None, below
     with _replacing(folder / "report.html") as file:
         file.write(report(run, told, knowledge, compared).encode())
     return Impact(summary(told, compared.changes if compared else None), touched)
+
+
+def _counted(run: FinishedRun, processes: int) -> Aggregate:
+    """All lines of a run, counted."""
+    told = Aggregate()
+    for one in worked(partial(_aggregate, str(run.folder / LINES)), _pieces(run), processes):
+        told.merge(one)
+    return told
+
+
+def _pieces(run: FinishedRun) -> Iterator[list[tuple[int, bytes]]]:
+    """The lines with their numbers, so many at a time."""
+    numbered = enumerate(raw_lines(run), start=1)
+    while piece := list(islice(numbered, _PIECE)):
+        yield piece
+
+
+def _aggregate(where: str, piece: list[tuple[int, bytes]]) -> Aggregate:
+    return Aggregate(parsed(raw, where, number) for number, raw in piece)
 
 
 def _compared(run: FinishedRun, knowledge: Knowledge, other: Other, below: int) -> tuple[Compared, int]:

@@ -57,8 +57,10 @@ class Answers:
         so that no other can take its identity.
         """
         citations = entry["citations"]
-        decided = [said for one in entry["because"] for said in (one["fact"], one["value"])]
-        key = (entry["option"], entry["status"], id(citations), *entry["missing"], None, *decided)
+        said = [entry["option"], entry["status"], id(citations), *entry["missing"], None]
+        for one in entry["because"]:
+            said += one["fact"], one["value"]
+        key = tuple(said)
         known = self._known.get(key)
         if known is None:
             if len(self._known) >= _REMEMBERED:

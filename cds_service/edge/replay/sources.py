@@ -12,8 +12,9 @@ from cds_service.edge.replay.reading import MOST, lines
 from cds_service.errors import CdsError, Problem
 
 _ENDINGS = (".ndjson", ".ndjson.gz")
-#: how much of a file is one piece of work
-_SLICE = 32 * 1024 * 1024
+#: how much of a file is one piece of work at most and, where the export is small, at least; and how many pieces are
+#: enough for all processes to end at about the same time
+_SLICE, _LEAST, _ENOUGH = 32 * 1024 * 1024, 1024 * 1024, 32
 #: how much larger a compressed export is, as a guess
 _RATIO = 8
 
@@ -69,14 +70,15 @@ def unpacked(listed: list[File]) -> int:
 
 def slices(folder: Path, listed: list[File]) -> Iterator[Slice]:
     """The pieces of all files, in order."""
+    length = min(_SLICE, max(_LEAST, unpacked(listed) // _ENOUGH))
     for file in listed:
-        if file.packed or file.bytes <= _SLICE:
+        if file.packed or file.bytes <= length:
             yield Slice(file, 0, file.bytes)
             continue
         start = 0
         with _opened(folder, file) as handle:
             while start < file.bytes:
-                end = _line_begin(handle, start + _SLICE, file.bytes)
+                end = _line_begin(handle, start + length, file.bytes)
                 yield Slice(file, start, end)
                 start = end
 

@@ -64,7 +64,6 @@ def _pooled(work: Callable[[T], R], pieces: Iterable[T], processes: int) -> Iter
 def _settled() -> Iterator[None]:
     """What is there is not walked again by the collector, which looks for cycles that nobody makes (edge/wsgi.py)."""
     before = gc.get_threshold()
-    gc.collect()
     gc.freeze()
     gc.set_threshold(*_SELDOM)
     try:
