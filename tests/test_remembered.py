@@ -7,7 +7,16 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from support import draft_of_letrozole, example, expected_patients, options, put_in_prefetch, references, statuses
+from support import (
+    draft_of_letrozole,
+    example,
+    expected_patients,
+    facts,
+    options,
+    put_in_prefetch,
+    references,
+    statuses,
+)
 
 from cds_service.hooks.catalogue import HOOKS
 from cds_service.hooks.request import HookCall, read
@@ -129,3 +138,20 @@ def test_equal_contents_of_two_patients_are_answered_to_each_with_their_own_reso
         two = responder.respond(call(put_in_prefetch(twin, f"{patient}-2", services), f"{patient}-2"))
         assert statuses(two) == statuses(one)
         assert [f"{reference}-2" for reference in references(one)] == list(references(two))
+
+
+def test_where_equal_contents_lead_is_read_in_each_record(responder, services):
+    """The same metastasis, once of the breast cancer and once of another cancer on record."""
+    colon = {
+        "resourceType": "Condition",
+        "id": "colon",
+        "clinicalStatus": {"coding": [{"code": "active"}]},
+        "code": {"coding": [{"system": "http://hl7.org/fhir/sid/icd-10-cm", "code": "C18.9"}]},
+        "subject": {"reference": f"Patient/{PATIENT}"},
+    }
+    url = "http://hl7.org/fhir/us/mcode/StructureDefinition/mcode-related-primary-cancer-condition"
+    for primary, sites in (("va-01-primary-cancer", "bone"), ("colon", "unknown"), ("va-01-primary-cancer", "bone")):
+        related = {"extension": [{"url": url, "valueReference": {"reference": f"Condition/{primary}"}}]}
+        record = [{**one, **related} if one["id"] == "va-01-met-bone" else one for one in RECORD]
+        answer = responder.respond(call(put_in_prefetch([*record, colon], PATIENT, services)))
+        assert facts(answer)["sites"]["value"] == sites

@@ -30,6 +30,8 @@ _APART = frozenset({
 })  # fmt: skip
 #: elements that lead to other resources; where they lead is read in the record
 _LEADING = ("subject", "patient", "medicationReference", "reasonReference", "focus", "specimen", "basedOn")
+#: lists of which each part may lead to others, and by which of its members
+_PARTS_LEADING = {"extension": "valueReference", "stage": "assessment"}
 _REFERENCE = re.compile(r"[A-Z][A-Za-z]{1,40}/[A-Za-z0-9.-]{1,64}")
 _SOMETHING = {"reference": "Resource/0"}
 #: how many contents are remembered: as many as charts of some 8,000 resources hold; forty megabytes at most
@@ -169,6 +171,9 @@ class Contents:
         for name in _LEADING:
             if name in said:
                 said[name] = _nameless(said[name])
+        for name, member in _PARTS_LEADING.items():
+            if name in said:
+                said[name] = _with_nameless(said[name], member)
         try:
             if "valueQuantity" in said or "component" in said:
                 content = self._read(orjson.dumps(_numberless(said)))
@@ -213,6 +218,16 @@ def _nameless(value: Any) -> Any:
     if len(value) == 1:
         return _SOMETHING
     return {**value, **_SOMETHING} if len(value) == 2 and "display" in value else value
+
+
+def _with_nameless(parts: Any, member: str) -> Any:
+    """A list, each part of it without the ids of what it leads to by one of its members."""
+    if not isinstance(parts, list):
+        return parts
+    return [
+        {**part, member: _nameless(part[member])} if isinstance(part, dict) and member in part else part
+        for part in parts
+    ]
 
 
 def only_a_number(raw: Resource) -> bool:
