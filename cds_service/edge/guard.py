@@ -70,7 +70,10 @@ def guard(app: Flask, site: Settings, identity: Identity | None, watch: Watch) -
 
     @app.after_request
     def leave(answer: Response) -> Response:
-        answer.headers.extend({name: value for name, value in _HEADERS.items() if name not in answer.headers})
+        own = {name.lower() for name, _ in answer.headers}
+        for name, value in _HEADERS.items():
+            if name.lower() not in own:
+                answer.headers.add(name, value)
         answer.headers["X-Request-Id"] = g.request_id
         if site.cors_origins:
             _cross_origin(answer, site)
