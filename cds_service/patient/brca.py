@@ -4,9 +4,10 @@ import re
 from typing import Any
 
 from cds_service.model import Fact, FactDefinition
-from cds_service.patient.chart import Chart, Entry
+from cds_service.patient.chart import Chart, Entry, by_content
+from cds_service.patient.content import Content
 from cds_service.patient.elements import objects
-from cds_service.patient.evidence import Evidence
+from cds_service.patient.evidence import Evidence, nothing
 from cds_service.patient.recognise import text_of
 from cds_service.patient.results import results
 
@@ -25,16 +26,18 @@ def brca(definition: FactDefinition, chart: Chart, facts: dict[str, Fact]) -> Fa
     """A pathogenic BRCA1 or BRCA2 variant. A somatic or an uncertain one, or one gene tested alone, settle nothing.
     What is inherited does not change, so that a newer answer does not outdate an older one.
     """
+    if chart.silent(definition.id):
+        return nothing(definition)
     evidence = Evidence(definition)
     denied: dict[str, Entry] = {}
-    candidates = [entry for entry, _, _ in chart.asking(definition.id)]
+    candidates = [entry for entry, _ in chart.questions(definition.id)]
     candidates += [entry for entry, _ in chart.saying(definition.id)]
     candidates += [entry for entry, _ in chart.told(definition.id, "Observation", "Condition") if not entry.codes]
-    for entry in {id(entry): entry for entry in candidates}.values():
+    for entry in dict.fromkeys(candidates):
         meanings = _meanings(entry, chart)
         if not meanings or not evidence.admit(entry):
             continue
-        answer = _brca_answer(entry, meanings)
+        answer = _brca_answer(entry.kind, meanings)
         if chart.recogniser.spoken("relative", entry.whole_text):
             evidence.ignore(entry, "a relative's")
         elif answer in ("brca1", "brca2"):
@@ -53,19 +56,21 @@ def brca(definition: FactDefinition, chart: Chart, facts: dict[str, Fact]) -> Fa
     return evidence.settle(evidence.readings)
 
 
-def _meanings(entry: Entry, chart: Chart) -> set[str]:
-    asked = {question.sense.meaning for one, question, _ in chart.asking("brca") if one is entry}
-    if "dataAbsentReason" in entry.raw:
-        return set()
-    said = {one.sense.meaning for one in entry.codes if one.sense.subject == "brca" and one.sense.role == "says"}
-    if not asked and not said and not (not entry.codes and chart.recogniser.spoken("says:brca", entry.text)):
-        return set()
+@by_content
+def _meanings(content: Content, chart: Chart) -> frozenset[str]:
+    """What a resource says of the genes, in the words of the fact file; nothing where it is not about them."""
+    asked = {one.asked.sense.meaning for one in content.questions if one.asked.sense.subject == "brca"}
+    if "dataAbsentReason" in content.raw:
+        return frozenset()
+    said = {one.sense.meaning for one in content.codes if one.sense.subject == "brca" and one.sense.role == "says"}
+    if not asked and not said and not (not content.codes and chart.recogniser.spoken("says:brca", content.text)):
+        return frozenset()
     found = said | {_LOOKS_AT[way] for way in asked & _LOOKS_AT.keys()}
-    for element in [entry.raw, *objects(entry.raw.get("component"))]:
+    for element in [content.raw, *objects(content.raw.get("component"))]:
         found |= _said_in(element, chart)
-    signals = {one.word for one in results(entry.raw, chart.recogniser)} & {"positive", "negative"}
+    signals = {one.word for one in results(content.raw, chart.recogniser)} & {"positive", "negative"}
     found |= {"present" if word == "positive" else "absent" for word in signals}
-    return found if found & _ABOUT else set()
+    return frozenset(found) if found & _ABOUT else frozenset()
 
 
 def _said_in(element: dict[str, Any], chart: Chart) -> set[str]:
@@ -80,7 +85,7 @@ def _said_in(element: dict[str, Any], chart: Chart) -> set[str]:
     return found
 
 
-def _brca_answer(entry: Entry, meanings: set[str]) -> str:
+def _brca_answer(kind: str, meanings: frozenset[str]) -> str:
     if meanings & {"uncertain", "somatic", "not-pathogenic"}:
         return ""
     if "limited" in meanings:
@@ -105,6 +110,6 @@ def _brca_answer(entry: Entry, meanings: set[str]) -> str:
         if "brca" in genes or {"brca1", "brca2"} <= genes:
             return "not-mutated"
         return next(iter(genes), "")
-    if "present" in meanings and "brca" in meanings and entry.kind == "Observation":
+    if "present" in meanings and "brca" in meanings and kind == "Observation":
         return "mutated"
     return ""

@@ -3,9 +3,10 @@
 from typing import Any
 
 from cds_service.model import Fact, FactDefinition, Reading
-from cds_service.patient.chart import Chart, Entry
-from cds_service.patient.evidence import Evidence
-from cds_service.patient.recognise import Recognised, plain_codes
+from cds_service.patient.chart import Chart, by_content, by_question
+from cds_service.patient.content import Content, Question
+from cds_service.patient.evidence import Evidence, Told, nothing
+from cds_service.patient.recognise import plain_codes
 from cds_service.patient.results import Result, denied, flagged, results, unit_of
 
 _OVER = {"inactive", "remission", "resolved"}
@@ -17,43 +18,55 @@ def calcium(definition: FactDefinition, chart: Chart, facts: dict[str, Fact]) ->
     """High, normal or low. A corrected or ionized result counts before a total one of its day; a total that is not
     high is unclear beside a low albumin.
     """
+    if chart.silent(definition.id):
+        return nothing(definition)
     evidence = Evidence(definition)
     methods: dict[Reading, str] = {}
     albumin: set[str] = set()
-    for entry, asked, element in chart.asking(definition.id):
-        if asked.sense.meaning == "albumin":
-            if "low" in _levels(element, chart) and not (entry.unreadable or entry.no_evidence):
+    for entry, question in chart.questions(definition.id):
+        if question.asked.sense.meaning == "albumin":
+            if _is_low(entry, question, chart) and not (entry.unreadable or entry.no_evidence):
                 albumin.add(entry.date)
         elif evidence.admit(entry):
-            _read_result(evidence, entry, asked, element, chart)
-            methods |= {one: asked.sense.meaning for one in evidence.readings if one not in methods}
+            told = _measured(entry, question, chart)
+            evidence.take(entry, told)
+            if told.answer:
+                methods.setdefault(evidence.readings[-1], question.asked.sense.meaning)
     _read_diagnoses(definition, chart, evidence)
     _correct(evidence, methods, albumin - {""})
     return evidence.single(open_answers=("unclear",))
 
 
-def _read_result(evidence: Evidence, entry: Entry, asked: Recognised, element: dict[str, Any], chart: Chart) -> None:
-    levels = _levels(element, chart)
-    if asked.sense.meaning == "text" and chart.recogniser.spoken("not_blood", entry.text):
-        evidence.ignore(entry, "not of the blood")
-    elif not levels:
-        evidence.ignore(entry, "neither flagged nor with a reference range that settles it")
-    elif len(levels) == 1:
-        evidence.read(entry, levels.pop(), asked.how)
-    else:
-        evidence.read(entry, "unclear", asked.how)
-        evidence.doubt(entry, "contradicts itself")
+@by_question
+def _is_low(content: Content, question: Question, chart: Chart) -> bool:
+    return "low" in _levels(question.element, chart)
+
+
+@by_question
+def _measured(content: Content, question: Question, chart: Chart) -> Told:
+    """What one result comes to."""
+    asked, levels = question.asked, _levels(question.element, chart)
+    if asked.sense.meaning == "text" and chart.recogniser.spoken("not_blood", content.text):
+        return Told(aside="not of the blood")
+    if not levels:
+        return Told(aside="neither flagged nor with a reference range that settles it")
+    if len(levels) == 1:
+        return Told(levels.pop(), asked.how)
+    return Told("unclear", asked.how, "contradicts itself")
 
 
 def _read_diagnoses(definition: FactDefinition, chart: Chart, evidence: Evidence) -> None:
     for entry, said in chart.saying(definition.id):
-        over = plain_codes(entry.raw.get("clinicalStatus")) & _OVER or denied(entry, said, chart.recogniser)
-        if not over and evidence.admit(entry):
+        if not _is_over(entry, chart) and not denied(entry, said, chart.recogniser) and evidence.admit(entry):
             evidence.read(entry, said.sense.meaning, said.how)
     for entry, told in chart.told(definition.id, "Condition"):
-        over = plain_codes(entry.raw.get("clinicalStatus")) & _OVER
-        if not entry.codes and not over and evidence.admit(entry):
+        if not entry.codes and not _is_over(entry, chart) and evidence.admit(entry):
             evidence.read(entry, told[0].sense.meaning, told[0].how)
+
+
+@by_content
+def _is_over(content: Content, chart: Chart) -> bool:
+    return bool(plain_codes(content.raw.get("clinicalStatus")) & _OVER)
 
 
 def _correct(evidence: Evidence, methods: dict[Reading, str], low_albumin: set[str]) -> None:

@@ -15,7 +15,7 @@ from cds_service.model import Drug
 from cds_service.patient.content import STATE_AFTER, Content, Contents, Question, only_a_number
 from cds_service.patient.dates import certainly_before, day
 from cds_service.patient.project import READ
-from cds_service.patient.recognise import Recognised, Recogniser, plain_codes
+from cds_service.patient.recognise import Recognised, Recogniser
 from cds_service.patient.record import Record
 
 #: clinicalStatus of what is no longer so
@@ -99,10 +99,10 @@ def _date(kind: str, raw: dict[str, Any]) -> str:
 
 
 def _course(entry: Entry) -> str:
-    status = {code.lower() for code in plain_codes(entry.raw.get("clinicalStatus"))}
+    status = entry.content.clinical
     if status & _OVER:
         return "over"
-    if not any(entry.raw.get(name) for name in _ENDS) and STATE_AFTER not in entry.content.certainties:
+    if not any(map(entry.raw.get, _ENDS)) and STATE_AFTER not in entry.content.certainties:
         return "active"
     return "unclear" if status else "over"
 
@@ -161,6 +161,10 @@ class Chart:
                 told.setdefault(fact, []).append((entry, said))
         return told
 
+    def silent(self, fact: str) -> bool:
+        """Whether nothing on record asks a fact's question or says an answer of it, by code or in words."""
+        return not (fact in self._asking or fact in self._saying or fact in self._told)
+
     @property
     def drugs(self) -> Mapping[str, Drug]:
         """The drugs of the knowledge."""
@@ -206,6 +210,19 @@ def by_content(read: Callable[[Content, Chart], _T]) -> Callable[[Entry, Chart],
             known[read] = read(content, opened.lens or opened)
         found: _T = known[read]
         return found
+
+    return remembered
+
+
+def by_question(
+    read: Callable[[Content, Question, Chart], _T],
+) -> Callable[[Entry, Question, Chart], _T]:
+    """Remember what a content says to one of its questions, in the same way."""
+
+    @wraps(read)
+    def remembered(entry: Entry, question: Question, opened: Chart) -> _T:
+        content = entry.content
+        return content.remember((read, question.place), lambda: read(content, question, opened.lens or opened))
 
     return remembered
 

@@ -112,9 +112,18 @@ class Content:
         return self.remember("unreadable", lambda: fault(self.raw))
 
     @property
+    def clinical(self) -> frozenset[str]:
+        """The clinicalStatus of a Condition, lower case."""
+        return self.remember("clinical", self._clinical)
+
+    @property
     def certainties(self) -> frozenset[str]:
         """The certainties that a German Condition states, beside its codes or as a whole."""
         return self.remember("certainties", lambda: frozenset(_certainties(self.raw)))
+
+    def asks(self, fact: str) -> bool:
+        """Whether it asks a fact's question."""
+        return any(one.asked.sense.subject == fact for one in self.questions)
 
     def remember(self, name: Hashable, find: Callable[[], _T]) -> _T:
         """What was found under this name, or is found now."""
@@ -129,6 +138,9 @@ class Content:
         if isinstance(self.raw.get("valueBoolean"), bool):
             value = "yes" if self.raw["valueBoolean"] else "no"
         return f"{self.text}: {text_of(value)}" if value else self.text
+
+    def _clinical(self) -> frozenset[str]:
+        return frozenset(code.lower() for code in plain_codes(self.raw.get("clinicalStatus")))
 
     # QUESTIONS
 

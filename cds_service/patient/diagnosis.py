@@ -40,8 +40,8 @@ def breast_cancer(definition: FactDefinition, chart: Chart, facts: dict[str, Fac
         entries[entry.reference] = entry
         evidence.read(entry, _state(entry, chart), signal.how)
     chart.shelf["breast"] = set(entries)
-    active = {one.reference for one in evidence.readings if one.answer == "active"}
-    chart.shelf["current"] = active or set(entries)  # what is over speaks only where nothing is current
+    active = {one.reference: entries[one.reference] for one in evidence.readings if one.answer == "active"}
+    chart.shelf["current"] = active or entries  # what is over speaks only where nothing is current
     value = _settle(evidence, entries, list(doubts.values()))
     if value == "none" and not chart.record.delivered("Condition"):
         value = "unknown"
@@ -59,18 +59,16 @@ def _state(entry: Entry, chart: Chart) -> str:
 
 def _settle(evidence: Evidence, entries: dict[str, Entry], doubts: list[str]) -> str:
     """The value, from the readings and the doubts; what decides is noted."""
-    by_state = {
-        state: [one for one in evidence.readings if one.answer == state] for state in ("active", "unclear", "inactive")
-    }
-    if by_state["active"] and not _only_an_encounter_says(by_state["active"], by_state["inactive"], entries):
-        return "active"
-    if by_state["active"]:
+    states = {one.answer for one in evidence.readings}
+    if "active" in states:
+        if not _only_an_encounter_says(evidence.readings, entries):
+            return "active"
         evidence.note("marked as over in one entry, and as active only as the diagnosis of an encounter")
         return "unknown"
-    if by_state["unclear"]:
+    if "unclear" in states:
         evidence.note("marked as active and yet over by its end or its words")
         return "unknown"
-    if by_state["inactive"] and not doubts:
+    if "inactive" in states and not doubts:
         return "inactive"
     for doubt in doubts:
         evidence.note(doubt)
@@ -79,14 +77,18 @@ def _settle(evidence: Evidence, entries: dict[str, Entry], doubts: list[str]) ->
     return "unknown" if doubts or evidence.unreadable else "none"
 
 
-def _only_an_encounter_says(active: list[Reading], over: list[Reading], entries: dict[str, Entry]) -> bool:
+def _only_an_encounter_says(readings: list[Reading], entries: dict[str, Entry]) -> bool:
     """Whether it is active only as an encounter's diagnosis, which nobody closes, and over in an entry of the same
     tumour that is kept up to date.
     """
-    if not over or not all(_of_an_encounter(entries[one.reference]) for one in active):
+    over = [entries[one.reference] for one in readings if one.answer == "inactive"]
+    if not over:
         return False
-    kept = [entries[one.reference] for one in over if not _of_an_encounter(entries[one.reference])]
-    return any(_may_be_the_same(entries[one.reference], other) for one in active for other in kept)
+    active = [entries[one.reference] for one in readings if one.answer == "active"]
+    if not all(map(_of_an_encounter, active)):
+        return False
+    kept = [one for one in over if not _of_an_encounter(one)]
+    return any(_may_be_the_same(one, other) for one in active for other in kept)
 
 
 def _of_an_encounter(entry: Entry) -> bool:
@@ -294,13 +296,12 @@ def other_cancers(chart: Chart) -> list[Entry]:
     """Conditions that are, or were, another cancer: not of the breast, not a metastasis."""
     found = chart.shelf.get("other-cancers")
     if found is None:
-        found = chart.shelf["other-cancers"] = [one for one in chart.of("Condition") if _is_other_cancer(one, chart)]
+        named = [one for one in chart.of("Condition") if _says_another(one, chart)]
+        breast = chart.shelf["breast"]
+        found = [one for one in named if one.reference not in breast and not one.no_evidence]
+        chart.shelf["other-cancers"] = found
     listed: list[Entry] = found
     return listed
-
-
-def _is_other_cancer(entry: Entry, chart: Chart) -> bool:
-    return entry.reference not in chart.shelf["breast"] and not entry.no_evidence and _says_another(entry, chart)
 
 
 @by_content

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from operator import attrgetter
+from typing import NamedTuple
 
 from cds_service.kleene import FALSE, TRUE, UNKNOWN, Truth
 from cds_service.model import Answer, Fact, FactDefinition, Reading
@@ -14,7 +15,18 @@ _OLDER_SHOWN = 3
 _IN_ORDER = attrgetter("reference", "answer", "recognised")
 
 
-@dataclass
+class Told(NamedTuple):
+    """What the answer to a question comes to: an `answer`, how it was recognised, and why it is in `doubt`, if it is;
+    or why it is set `aside`. Nothing of these: it says nothing.
+    """
+
+    answer: str = ""
+    how: str = ""
+    doubt: str = ""
+    aside: str = ""
+
+
+@dataclass(slots=True)
 class Evidence:
     """The readings for one fact. `unreadable` are references of resources that ask it and cannot be read."""
 
@@ -27,19 +39,30 @@ class Evidence:
 
     def admit(self, entry: Entry) -> bool:
         """Whether a resource counts as evidence; if not, it is set aside with its reason."""
-        reason = entry.unreadable
-        if reason:
+        reason = entry.unreadable or entry.no_evidence
+        if not reason:
+            return True
+        if entry.unreadable:
             self.unreadable.append(entry.reference)
-        reason = reason or entry.no_evidence
         if reason == FUTURE:
             self.note("a result dated in the future was set aside")
-        if reason:
-            self.set_aside.append((entry.reference, reason))
-        return not reason
+        self.set_aside.append((entry.reference, reason))
+        return False
 
-    def read(self, entry: Entry, answer: str, how: str, date: str | None = None) -> None:
+    def take(self, entry: Entry, told: Told) -> None:
+        """Read what an answer comes to, or set it aside."""
+        if told.aside:
+            self.ignore(entry, told.aside)
+        elif told.answer:
+            self.read(entry, told.answer, told.how)
+            if told.doubt:
+                self.doubt(entry, told.doubt)
+
+    def read(self, entry: Entry, answer: str, how: str, date: str | None = None) -> Reading:
         """Note one reading."""
-        self.readings.append(Reading(entry.reference, answer, how, entry.date if date is None else date))
+        reading = Reading(entry.reference, answer, how, entry.date if date is None else date)
+        self.readings.append(reading)
+        return reading
 
     def ignore(self, entry: Entry, reason: str) -> None:
         """Set a resource aside."""
@@ -70,15 +93,16 @@ class Evidence:
     def settle(self, latest: list[Reading], open_answers: Iterable[str] = (), older: bool = False) -> Fact:
         """The one answer of the readings that count; with `older`, the note names older ones that differ."""
         if not self.readings and not self.set_aside and not self.notes:
-            return Fact(self.fact.id, "unknown")
+            return nothing(self.fact)
         if self.unreadable:
             self.note("a resource that asks this cannot be read")
             return self.fact_of("unknown", ())
         values = sorted({reading.answer for reading in latest})
-        references = references_of(latest)
         if not values:
             return self.fact_of("unknown", ())
-        for reference in sorted(self.doubts.keys() & set(references)):
+        references = references_of(latest)
+        doubted = self.doubts.keys() & references
+        for reference in sorted(doubted):
             self.note(f"a result that {self.doubts[reference]} ({reference})")
         if older:
             self._note_older(latest)
@@ -86,7 +110,7 @@ class Evidence:
             self.note(f"results that disagree and neither is known to be newer: {' and '.join(values)}")
             return self.fact_of("unknown", references)
         if values[0] in open_answers:
-            if not self.doubts.keys() & set(references):
+            if not doubted:
                 self.note(f"{values[0]} on record")
             return self.fact_of("unknown", references)
         return self.fact_of(values[0], references)
@@ -104,23 +128,22 @@ class Evidence:
 
     def fact_of(self, value: str, references: tuple[str, ...]) -> Fact:
         """The fact with one value: that answer is true, the fact's other answers are false; unknown leaves all open."""
-        answers = {}
+        answers: dict[str, Answer] = {}
         if value in self.fact.answers:
-            answers = {one: Answer(TRUE if one == value else FALSE, references) for one in self.fact.answers}
+            answers = dict.fromkeys(self.fact.answers, Answer(FALSE, references))
+            answers[value] = Answer(TRUE, references)
         return self.build(value, answers, UNKNOWN, references)
 
     def build(self, value: str, answers: dict[str, Answer], default: Truth, references: tuple[str, ...]) -> Fact:
         """The finished fact."""
-        return Fact(
-            name=self.fact.id,
-            value=value,
-            answers=answers,
-            default=default,
-            references=references,
-            note="; ".join(self.notes),
-            readings=tuple(sorted(set(self.readings), key=_IN_ORDER) if len(self.readings) > 1 else self.readings),
-            set_aside=tuple(sorted(set(self.set_aside))),
-        )
+        readings = self.readings if len(self.readings) < 2 else sorted(set(self.readings), key=_IN_ORDER)
+        aside = tuple(sorted(set(self.set_aside))) if self.set_aside else ()
+        return Fact(self.fact.id, value, answers, default, references, "; ".join(self.notes), tuple(readings), aside)
+
+
+def nothing(definition: FactDefinition) -> Fact:
+    """The fact of which nothing is on record."""
+    return Fact(definition.id, "unknown")
 
 
 def references_of(readings: Iterable[Reading]) -> tuple[str, ...]:

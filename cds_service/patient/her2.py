@@ -1,11 +1,15 @@
 """HER2: several methods, one status."""
 
 from cds_service.model import Fact, FactDefinition, Reading
-from cds_service.patient.chart import Chart, Entry
-from cds_service.patient.evidence import Evidence
+from cds_service.patient.chart import Chart, by_question
+from cds_service.patient.content import Content, Question
+from cds_service.patient.evidence import Evidence, Told, nothing
 from cds_service.patient.receptors import (
+    answered,
+    asked_of_else,
+    definition_of,
     diagnoses,
-    heard_by,
+    hear,
     misnamed,
     misplaced,
     newest_of,
@@ -25,33 +29,55 @@ def her2(definition: FactDefinition, chart: Chart, facts: dict[str, Fact]) -> Fa
     """HER2 overall. An overall interpretation of a day outweighs the methods of that day; an equivocal
     immunohistochemistry is settled by in-situ hybridisation of the same day or later; equivocal and low stay unknown.
     """
+    if chart.silent(definition.id) and not chart.misnamed:
+        return nothing(definition)
     evidence = Evidence(definition)
     methods: dict[Reading, str] = {}
     copies = _copies(definition, chart)
-    for entry, heard in heard_by(definition, chart, evidence):
-        asked, found = heard.asked, heard.found
-        answer, method = _her2_answer(found, asked.sense.meaning, copies.get(entry.date), chart, definition)
-        if asked.sense.meaning == "ish-copies":
-            evidence.ignore(entry, "copies per nucleus settle nothing without the ratio")
-        elif heard.other:
-            misplaced(evidence, entry, heard.element, answer, definition, chart)
-        elif _said_low(entry, chart):
-            evidence.read(entry, "low", f"{asked.how}: said to be low")
-        elif _other_finding(found, chart):
-            evidence.read(entry, "unclear", f"{asked.how}: a change of the gene's sequence")
-            evidence.doubt(entry, "speaks of a mutation, which is neither amplification nor overexpression")
-        elif asked.sense.meaning != "panel" or found:
-            before = len(evidence.readings)
-            read_answer(evidence, entry, heard, answer)
-            methods |= dict.fromkeys(evidence.readings[before:], method)
+    for entry, question in answered(definition, chart, evidence):
+        beside = copies.get(entry.date)
+        told, method = _beside(entry.content, question, beside, chart) if beside else _alone(entry, question, chart)
+        evidence.take(entry, told)
+        if told.answer and method:
+            methods[evidence.readings[-1]] = method
     misnamed(definition, chart, evidence)
     diagnoses(definition, chart, evidence)
     return settled(evidence, chart, lambda readings: _weigh(readings, methods))
 
 
-def _said_low(entry: Entry, chart: Chart) -> bool:
+@by_question
+def _alone(content: Content, question: Question, chart: Chart) -> tuple[Told, str]:
+    """What one result comes to where no copies per nucleus stand beside it, and the method it stands for."""
+    return _beside(content, question, None, chart)
+
+
+def _beside(content: Content, question: Question, copies: Span | None, chart: Chart) -> tuple[Told, str]:
+    """What one result comes to, with the copies per nucleus of its day, and the method it stands for, where it is a
+    result of its method: '' where it is low, another finding or another test.
+    """
+    aside = asked_of_else(content, question, chart)
+    if aside:
+        return Told(aside=aside), ""
+    definition, heard = definition_of(question, chart), hear(content, question, chart)
+    asked, found = heard.asked, heard.found
+    answer, method = _her2_answer(found, asked.sense.meaning, copies, chart, definition)
+    if asked.sense.meaning == "ish-copies":
+        return Told(aside="copies per nucleus settle nothing without the ratio"), ""
+    if heard.other:
+        return misplaced(heard, answer, definition, chart), ""
+    if _said_low(content, chart):
+        return Told("low", f"{asked.how}: said to be low"), ""
+    if _other_finding(found, chart):
+        doubt = "speaks of a mutation, which is neither amplification nor overexpression"
+        return Told("unclear", f"{asked.how}: a change of the gene's sequence", doubt), ""
+    if asked.sense.meaning == "panel" and not found:
+        return Told(), ""
+    return read_answer(content, heard, answer), method
+
+
+def _said_low(content: Content, chart: Chart) -> bool:
     """Low is neither positive nor negative (reading principle 6), whatever score stands beside it."""
-    text, spoken = entry.whole_text, chart.recogniser.spoken
+    text, spoken = content.whole_text, chart.recogniser.spoken
     return bool(spoken("low_expression", text)) or any(one.sense.meaning == "low" for one in spoken("says:her2", text))
 
 

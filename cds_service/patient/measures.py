@@ -2,7 +2,8 @@
 
 from cds_service.kleene import FALSE, TRUE, UNKNOWN
 from cds_service.model import Answer, Fact, FactDefinition
-from cds_service.patient.chart import Chart, Entry
+from cds_service.patient.chart import Chart, Entry, by_content
+from cds_service.patient.content import Content
 from cds_service.patient.evidence import Evidence, references_of
 from cds_service.patient.recognise import text_of
 from cds_service.patient.results import affirmed, result
@@ -41,7 +42,8 @@ def symptoms(definition: FactDefinition, chart: Chart, facts: dict[str, Fact]) -
     evidence = Evidence(definition)
     for entry, said in chart.saying(definition.id):
         if entry.kind == "Condition" and not _over(entry) and evidence.admit(entry):
-            for meaning in _refined(entry, said.sense.meaning, chart):
+            finer = _finer_pains(entry, chart) if said.sense.meaning.endswith("pain") else ()
+            for meaning in sorted({said.sense.meaning, *finer}):
                 evidence.read(entry, meaning, said.how)
         elif entry.kind == "Observation" and affirmed(entry.raw, chart.recogniser) and evidence.admit(entry):
             evidence.read(entry, said.sense.meaning, said.how)
@@ -71,8 +73,11 @@ def symptoms(definition: FactDefinition, chart: Chart, facts: dict[str, Fact]) -
 
 def _read_pain_scores(definition: FactDefinition, chart: Chart, evidence: Evidence) -> None:
     """The newest pain score tells whether there is pain."""
+    asking = chart.asking(definition.id)
+    if not asking:
+        return
     scores = Evidence(definition)
-    for entry, asked, element in chart.asking(definition.id):
+    for entry, asked, element in asking:
         found = result(element, chart.recogniser)
         if asked.sense.meaning == "pain-score" and found and found.number is not None and evidence.admit(entry):
             scores.read(entry, "pain" if found.number > 0 else "none", asked.how)
@@ -87,11 +92,11 @@ def _over(entry: Entry) -> bool:
     return entry.course != "active"
 
 
-def _refined(entry: Entry, meaning: str, chart: Chart) -> list[str]:
+@by_content
+def _finer_pains(content: Content, chart: Chart) -> frozenset[str]:
     """A coded pain whose words name the place ('neoplasm related pain', 'Bone pain') is that pain too."""
-    spoken = {one.sense.meaning for one in chart.recogniser.spoken("says:symptoms", entry.text)}
-    finer = {one for one in spoken if one.endswith("-pain")}
-    return sorted({meaning} | finer if meaning.endswith("pain") else {meaning})
+    spoken = {one.sense.meaning for one in chart.recogniser.spoken("says:symptoms", content.text)}
+    return frozenset(one for one in spoken if one.endswith("-pain"))
 
 
 def _observed_words(entry: Entry, chart: Chart) -> str:

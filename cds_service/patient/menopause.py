@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 from cds_service.kleene import FALSE, TRUE, UNKNOWN, Truth
 from cds_service.model import Answer, Fact, FactDefinition, Reading
-from cds_service.patient.chart import Chart, Entry
+from cds_service.patient.chart import Chart, Entry, by_content
+from cds_service.patient.content import Content
 from cds_service.patient.dates import certainly_before
-from cds_service.patient.evidence import Evidence, references_of
+from cds_service.patient.evidence import Evidence, Told, nothing, references_of
 from cds_service.patient.medicines import courses, medicines
 from cds_service.patient.recognise import text_of
 from cds_service.patient.results import affirms, denied, flagged, results
@@ -36,6 +37,8 @@ def menopause(definition: FactDefinition, chart: Chart, facts: dict[str, Fact]) 
         no = Answer(FALSE, sex.references)
         answers = dict.fromkeys((*definition.answers, "naturally postmenopausal"), no)
         return Fact(definition.id, "unknown", answers, FALSE, sex.references, "does not apply: the record says male")
+    if chart.silent(definition.id):
+        return nothing(definition)
     evidence = Evidence(definition)
     removal = _read_status(definition, chart, evidence)
     stated = evidence.single(open_answers=("perimenopausal", "unclear"))
@@ -101,7 +104,7 @@ def _read_status(definition: FactDefinition, chart: Chart, evidence: Evidence) -
             removals[said.sense.meaning].append(entry)
         elif denied(entry, said, chart.recogniser):
             evidence.ignore(entry, "its value does not affirm it")
-        elif said.sense.meaning in _STATUSES and _contradicted(entry, said.sense.meaning, chart):
+        elif said.sense.meaning in _STATUSES and _contradicted(said.sense.meaning, _named(entry, chart)):
             evidence.read(entry, "unclear", said.how)
             evidence.doubt(entry, "has a code and words that disagree")
         elif said.sense.meaning in _STATUSES:
@@ -117,13 +120,17 @@ def _read_status(definition: FactDefinition, chart: Chart, evidence: Evidence) -
             elif said.sense.meaning in _STATUSES and entry.kind == "Condition":
                 evidence.read(entry, said.sense.meaning, said.how)
     for entry in _status_observations(definition, chart):
-        _read_words(entry, chart, evidence)
+        worded = _in_words(entry, chart)
+        if worded is not None and evidence.admit(entry):
+            evidence.take(entry, worded)
     return _removal(removals["ovaries-removed"], removals["left-ovary-removed"], removals["right-ovary-removed"])
 
 
 def _removal(both: list[Entry], left: list[Entry], right: list[Entry]) -> Removal:
     """Both at once, or the one and the other. A diagnosis tells of what was, a procedure of its own day."""
     told = both + (left + right if left and right else [])
+    if not told:
+        return Removal()
     by = [entry.date for entry in both if entry.date]
     pairs = [[entry.date for entry in side] for side in (left, right)]
     by += [max(min(pairs[0]), min(pairs[1]))] if all(pairs) and all(map(all, pairs)) else []
@@ -139,52 +146,50 @@ def _status_observations(definition: FactDefinition, chart: Chart) -> list[Entry
     ]
 
 
-def _contradicted(entry: Entry, meaning: str, chart: Chart) -> bool:
+@by_content
+def _named(content: Content, chart: Chart) -> frozenset[str]:
+    """The statuses that the words beside a code name."""
+    observed = content.kind == "Observation"
+    text = text_of(content.raw.get("valueCodeableConcept")) if observed else content.text
+    return frozenset(one.sense.meaning for one in chart.recogniser.spoken("says:menopause", text)) & {*_STATUSES}
+
+
+def _contradicted(meaning: str, named: frozenset[str]) -> bool:
     """Whether the words beside a code name another status; induced menopause is menopause."""
-    text = entry.text if entry.kind != "Observation" else text_of(entry.raw.get("valueCodeableConcept"))
-    spoken = {one.sense.meaning for one in chart.recogniser.spoken("says:menopause", text)} & set(_STATUSES)
-    return bool(spoken) and meaning not in spoken and not {meaning, *spoken} <= {"postmenopausal", "induced"}
+    return bool(named) and meaning not in named and not {meaning, *named} <= {"postmenopausal", "induced"}
 
 
-def _read_claim(entry: Entry, chart: Chart, evidence: Evidence) -> None:
-    """A question that claims a status ('Postmenopausal? Yes'); not so, it may be any other."""
-    claims = {one.sense.meaning: one.how for one in chart.recogniser.spoken("says:menopause", entry.text)}
-    found = results(entry.raw, chart.recogniser)
-    affirmed = "dataAbsentReason" not in entry.raw and all(affirms(one, chart.recogniser) for one in found)
-    if not evidence.admit(entry):
-        return
-    if len(claims) == 1 and affirmed and claims.keys() <= set(_STATUSES):
-        evidence.read(entry, *claims.popitem())
-    else:
-        evidence.ignore(entry, "its words are not one menopausal status")
-
-
-def _read_words(entry: Entry, chart: Chart, evidence: Evidence) -> None:
-    value = entry.raw.get("valueCodeableConcept", entry.raw.get("valueString"))
+@by_content
+def _in_words(content: Content, chart: Chart) -> Told | None:
+    """What the words of an Observation come to; None where its value says a status by code."""
+    value = content.raw.get("valueCodeableConcept", content.raw.get("valueString"))
     if any(one.sense.subject == "menopause" and one.sense.role == "says" for one in chart.recogniser.codes(value)):
-        return
+        return None
     spoken = chart.recogniser.spoken("says:menopause", text_of(value))
-    if not spoken and chart.recogniser.spoken("says:menopause", entry.text):
-        _read_claim(entry, chart, evidence)
-        return
-    answers = {one.sense.meaning: one.how for one in spoken}
-    if not evidence.admit(entry):
-        return
-    if len(answers) == 1:
-        ((answer, how),) = answers.items()
-        if answer in _STATUSES:
-            evidence.read(entry, answer, how)
-    else:
-        evidence.ignore(entry, "its words are not one menopausal status")
+    claims = () if spoken else chart.recogniser.spoken("says:menopause", content.text)
+    answers = {one.sense.meaning: one.how for one in spoken or claims}
+    if len(answers) != 1 or (claims and not (answers.keys() <= {*_STATUSES} and _is_affirmed(content, chart))):
+        return Told(aside="its words are not one menopausal status")
+    ((answer, how),) = answers.items()
+    return Told(answer, how) if answer in _STATUSES else Told()
+
+
+def _is_affirmed(content: Content, chart: Chart) -> bool:
+    """Whether the value upholds a claim of a status ('Postmenopausal? Yes'); where it does not, it may be any other."""
+    found = results(content.raw, chart.recogniser)
+    return "dataAbsentReason" not in content.raw and all(affirms(one, chart.recogniser) for one in found)
 
 
 def _from_laboratory(definition: FactDefinition, chart: Chart, evidence: Evidence, suppression: Fact) -> Fact | None:
     """High FSH with low oestrogen, as flagged by the laboratory: the source names no limits and none is invented."""
+    measured = [one for one in chart.asking(definition.id) if one[1].sense.meaning in ("fsh", "estradiol")]
+    if not measured:
+        return None
     flags: dict[str, tuple[str, tuple[str, ...]]] = {}
     days: set[str] = set()
     for test in ("fsh", "estradiol"):
         found = Evidence(definition)
-        for entry, asked, element in chart.asking(definition.id):
+        for entry, asked, element in measured:
             if asked.sense.meaning == test and evidence.admit(entry):
                 found.read(entry, " and ".join(sorted(flagged(element))) or "unflagged", asked.how)
         latest = found.latest()

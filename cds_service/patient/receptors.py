@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 
 from cds_service.kleene import FALSE, TRUE, UNKNOWN
 from cds_service.model import Answer, Fact, FactDefinition, Reading
-from cds_service.patient.chart import Chart, Entry
+from cds_service.patient.chart import Chart, Entry, by_question
 from cds_service.patient.content import Content, Question
 from cds_service.patient.dates import certainly_before, newest
 from cds_service.patient.diagnosis import other_cancers
 from cds_service.patient.elements import objects
-from cds_service.patient.evidence import Evidence, references_of
+from cds_service.patient.evidence import Evidence, Told, nothing, references_of
 from cds_service.patient.recognise import Recognised, phrases_of, text_of
 from cds_service.patient.results import Result, Span, about, denied, results, span
 from cds_service.patient.sides import side_of
@@ -27,70 +27,76 @@ _IN_SITU = "the words tell of a carcinoma in situ"
 
 
 class Heard(NamedTuple):
-    """What the answer to a question for a receptor says: its signals, whether words beside the code name another test,
-    and why it is about something else, if it is.
+    """What the answer to a question for a receptor says: its signals, and whether words beside the code name another
+    test.
     """
 
     asked: Recognised
     element: dict[str, Any]
     found: list[Result]
     other: bool
-    aside: str
 
 
 def receptor(definition: FactDefinition, chart: Chart, facts: dict[str, Fact]) -> Fact:
     """ER, PR or the combined status; a percentage by the threshold of the fact file."""
+    if chart.silent(definition.id) and not chart.misnamed:
+        return nothing(definition)
     evidence = Evidence(definition)
-    for entry, heard in heard_by(definition, chart, evidence):
-        answer = _answer_of(heard, definition)
-        if heard.other:
-            misplaced(evidence, entry, heard.element, answer, definition, chart)
-        else:
-            read_answer(evidence, entry, heard, answer)
+    for entry, question in answered(definition, chart, evidence):
+        evidence.take(entry, _told(entry, question, chart))
     misnamed(definition, chart, evidence)
     diagnoses(definition, chart, evidence)
     return settled(evidence, chart, newest_of)
 
 
-def _answer_of(heard: Heard, definition: FactDefinition) -> str:
-    threshold = definition.more.get("thresholds", {}).get("percent-positive")
-    by = heard.asked.sense.meaning
-    return one_of({one for result in heard.found for one in _receptor_answers(result, by, threshold)})
+@by_question
+def _told(content: Content, question: Question, chart: Chart) -> Told:
+    aside = asked_of_else(content, question, chart)
+    if aside:
+        return Told(aside=aside)
+    definition, heard = definition_of(question, chart), hear(content, question, chart)
+    threshold, by = definition.more.get("thresholds", {}).get("percent-positive"), heard.asked.sense.meaning
+    answer = one_of({one for result in heard.found for one in _receptor_answers(result, by, threshold)})
+    return misplaced(heard, answer, definition, chart) if heard.other else read_answer(content, heard, answer)
 
 
-def heard_by(definition: FactDefinition, chart: Chart, evidence: Evidence) -> Iterator[tuple[Entry, Heard]]:
-    """The answers to questions for the receptor of the invasive breast cancer; the others are set aside."""
+def definition_of(question: Question, chart: Chart) -> FactDefinition:
+    """The fact that a question asks for."""
+    return chart.knowledge.facts[question.asked.sense.subject]
+
+
+def answered(definition: FactDefinition, chart: Chart, evidence: Evidence) -> Iterator[tuple[Entry, Question]]:
+    """The questions for the receptor of the breast cancer; those of another cancer are set aside."""
     for entry, question in chart.questions(definition.id):
         if not evidence.admit(entry):
             continue
-        heard = _hear(definition, entry.content, question, chart.lens or chart)
-        aside = _NOT_OF_BREAST if _is_of_another_cancer(entry, chart) else heard.aside
-        if aside:
-            evidence.ignore(entry, aside)
+        if _is_of_another_cancer(entry, chart):
+            evidence.ignore(entry, _NOT_OF_BREAST)
         else:
-            yield entry, heard
+            yield entry, question
 
 
-def _hear(definition: FactDefinition, content: Content, question: Question, chart: Chart) -> Heard:
-    """What a content says to one of its questions, remembered: whatever record it stands in, it says the same."""
-    return content.remember((definition.id, question.place), lambda: _heard(definition, content, question, chart))
+def asked_of_else(content: Content, question: Question, chart: Chart) -> str:
+    """Why a question in words is about something else; '' where it is not."""
+    if _by_words(content, question, chart).sense.meaning != "text":
+        return ""
+    if chart.recogniser.spoken("other_question", _question(content, question.element)):
+        return _NOT_ASKED
+    return _IN_SITU if _is_in_situ(content, chart) else ""
 
 
-def _heard(definition: FactDefinition, content: Content, question: Question, chart: Chart) -> Heard:
-    asked, element = _by_words(content, question, chart), question.element
+def hear(content: Content, question: Question, chart: Chart) -> Heard:
+    """What the answer to a question says of the fact that it asks for."""
+    definition, asked, element = definition_of(question, chart), _by_words(content, question, chart), question.element
     found = claimed(definition, content, asked, element, chart) or signals(definition, content, asked, element, chart)
-    aside = ""
-    if asked.sense.meaning == "text":
-        if chart.recogniser.spoken("other_question", _question(content, element)):
-            aside = _NOT_ASKED
-        elif _is_in_situ(content, chart):
-            aside = _IN_SITU
-    return Heard(asked, element, found, other_test(definition, asked, element, chart), aside)
+    return Heard(asked, element, found, other_test(definition, asked, element, chart))
 
 
 def _is_of_another_cancer(entry: Entry, chart: Chart) -> bool:
     """Whether a result names other cancers as its focus, and nothing else."""
-    focus = {chart.record.references.name(one) for one in objects(entry.raw.get("focus"))}
+    if "focus" not in entry.raw or not other_cancers(chart):
+        return False
+    focus = {chart.record.references.name(one) for one in objects(entry.raw["focus"])}
     return bool(focus) and focus <= {one.reference for one in other_cancers(chart)}
 
 
@@ -152,19 +158,19 @@ def claimed(
     return [Result(claims.pop() if so else "unknown", "a question that claims an answer")]
 
 
-def read_answer(evidence: Evidence, entry: Entry, heard: Heard, answer: str) -> None:
-    """Note a reading; what says something that cannot be read is not the same as no result: it may be the newest."""
+def read_answer(content: Content, heard: Heard, answer: str) -> Told:
+    """What an answer comes to. What says something that cannot be read is not the same as no result: it may be the
+    newest.
+    """
     asked, found = heard.asked, heard.found
-    how = "; ".join(one.how for one in found if one.how)
+    how = f"{asked.how}: {'; '.join(one.how for one in found if one.how)}"
+    if answer not in ("", "unclear"):
+        return Told(answer, how)
     nameless = asked.sense.meaning == "ish" and any(one.quantity is not None for one in found)  # a ratio, or copies?
     silent = nameless or not found or all(one.word == "none" or one == Result() for one in found)
-    if answer in ("", "unclear") and (silent or not (answer or _plainly_asked(entry.content, heard))):
-        evidence.ignore(entry, "it gives no result that can be read" if found else "it has no value")
-    elif answer in ("", "unclear"):
-        evidence.read(entry, "unclear", f"{asked.how}: {how}")
-        evidence.doubt(entry, "contradicts itself or settles nothing" if answer else "cannot be read")
-    else:
-        evidence.read(entry, answer, f"{asked.how}: {how}")
+    if silent or not (answer or _plainly_asked(content, heard)):
+        return Told(aside="it gives no result that can be read" if found else "it has no value")
+    return Told("unclear", how, "contradicts itself or settles nothing" if answer else "cannot be read")
 
 
 def _plainly_asked(content: Content, heard: Heard) -> bool:
@@ -193,21 +199,18 @@ def _names_it(phrase: str, definition: FactDefinition, chart: Chart) -> bool:
     return any(definition.id in at.subjects for at in chart.recogniser.names(phrase))
 
 
-def misplaced(
-    evidence: Evidence, entry: Entry, element: dict[str, Any], answer: str, definition: FactDefinition, chart: Chart
-) -> None:
+def misplaced(heard: Heard, answer: str, definition: FactDefinition, chart: Chart) -> Told:
     """The code of this receptor on another test is none of its results, unless words beside it name the receptor too:
     then an answer may be either's.
     """
     named = any(
         _names_it(phrase, definition, chart) and not _is_of_another(phrase, definition, chart)
-        for phrase in phrases_of(element.get("code"))
+        for phrase in phrases_of(heard.element.get("code"))
     )
     if answer in ("", "unclear") or not named:
-        evidence.ignore(entry, "its code asks this, and its words another test")
-        return
-    evidence.read(entry, "unclear", "a code for this receptor with the name of another test")
-    evidence.doubt(entry, "has the code of this receptor and the name of another test")
+        return Told(aside="its code asks this, and its words another test")
+    how = "a code for this receptor with the name of another test"
+    return Told("unclear", how, "has the code of this receptor and the name of another test")
 
 
 def one_of(answers: set[str]) -> str:
@@ -268,9 +271,8 @@ def diagnoses(definition: FactDefinition, chart: Chart, evidence: Evidence) -> N
             evidence.ignore(entry, _NOT_OF_BREAST)
         elif not (entry.unreadable or entry.no_evidence):
             evidence.read(entry, said.sense.meaning, said.how)
-    asking = {entry.reference for entry, _, _ in chart.asking(definition.id)}
     for entry, told in chart.told(definition.id, "Observation"):
-        if entry.reference in asking or not _may_hold_several(entry, chart) or not evidence.admit(entry):
+        if entry.content.asks(definition.id) or not _may_hold_several(entry, chart) or not evidence.admit(entry):
             continue
         if _is_in_situ(entry, chart) or _is_of_another_cancer(entry, chart):
             evidence.ignore(entry, _IN_SITU if _is_in_situ(entry, chart) else _NOT_OF_BREAST)

@@ -1,22 +1,30 @@
 """Where has the breast cancer spread, how far, and do the metastases cause symptoms?"""
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from cds_service.kleene import FALSE, TRUE, UNKNOWN
 from cds_service.model import Answer, Fact, FactDefinition, Reading
-from cds_service.patient.chart import Chart, Entry, by_content, by_text
-from cds_service.patient.content import Content
+from cds_service.patient.chart import Chart, Entry, by_content, by_question, by_text
+from cds_service.patient.content import Content, Question
 from cds_service.patient.dates import certainly_before, days_between
 from cds_service.patient.diagnosis import other_cancers
 from cds_service.patient.elements import objects, one_or_more, word
-from cds_service.patient.evidence import Evidence, references_of
+from cds_service.patient.evidence import Evidence, nothing, references_of
 from cds_service.patient.recognise import text_of, thoughts
 from cds_service.patient.results import affirmed
 
 _FACT = "sites"
 _VAGUE = {"unspecified", "other"}
 _MAY_BE_OTHERS = "a metastasis on record may be of another cancer"
+
+
+class Site(NamedTuple):
+    """A site that a resource states, how, and how its code and its words disagree on it, if they do."""
+
+    name: str
+    how: str
+    differing: str
 
 
 def sites(definition: FactDefinition, chart: Chart, facts: dict[str, Fact]) -> Fact:
@@ -27,18 +35,19 @@ def sites(definition: FactDefinition, chart: Chart, facts: dict[str, Fact]) -> F
     sure: list[Reading] = []
     unclear: list[Reading] = []
     current: list[Reading] = []
-    for entry, site, how in _site_statements(definition, chart):
-        if not evidence.admit(entry) or not _is_of_the_breast(entry, chart, evidence):
+    for entry, stated in _site_statements(chart):
+        if not stated or not evidence.admit(entry) or not _is_of_the_breast(entry, chart, evidence):
             continue
-        over, differing = _is_over(entry, chart), _differing_words(entry, site, definition, chart)
-        evidence.read(entry, site, how)
-        (unclear if over or differing else sure).append(evidence.readings[-1])
-        if differing:
-            evidence.note(differing)
-        if over:
-            evidence.note("a metastasis is marked as over")
-        else:
-            current.append(evidence.readings[-1])
+        over = _is_over(entry, chart)
+        for site, how, differing in stated:
+            reading = evidence.read(entry, site, how)
+            (unclear if over or differing else sure).append(reading)
+            if differing:
+                evidence.note(differing)
+            if over:
+                evidence.note("a metastasis is marked as over")
+            else:
+                current.append(reading)
     _note_what_is_no_site(chart, evidence)
     chart.shelf["distant"] = current
     return _of_sites(evidence, sure, unclear)
@@ -51,7 +60,8 @@ def _of_sites(evidence: Evidence, sure: list[Reading], unclear: list[Reading]) -
             references = references_of(one for one in readings if one.answer == site)
             groups = [name for name, members in evidence.fact.more["site_groups"].items() if site in members]
             for answer in [site, *groups]:
-                if answers.get(answer, Answer(UNKNOWN)).truth is not TRUE:
+                known = answers.get(answer)
+                if known is None or known.truth is not TRUE:
                     answers[answer] = Answer(truth, references)
     named = {one.answer for one in sure}
     closed = bool(named - _VAGUE) and not evidence.unreadable and "unspecified" not in named
@@ -69,16 +79,25 @@ def _is_over(entry: Entry, chart: Chart) -> bool:
         return False
     if entry.reference in chart.shelf["breast"]:
         return entry.reference not in chart.shelf["current"]
-    spoken = chart.recogniser.spoken
-    return entry.course != "active" or bool(spoken("over", entry.text) or spoken("removed", entry.text))
+    return entry.course != "active" or _is_over_by_words(entry, chart)
 
 
-def _differing_words(entry: Entry, site: str, definition: FactDefinition, chart: Chart) -> str:
+@by_content
+def _is_over_by_words(content: Content, chart: Chart) -> bool:
+    return bool(chart.recogniser.spoken("over", content.text) or chart.recogniser.spoken("removed", content.text))
+
+
+def _stated(content: Content, named: Iterable[tuple[str, str]], chart: Chart) -> tuple[Site, ...]:
+    return tuple(Site(site, how, _differing_words(content, site, chart)) for site, how in named)
+
+
+def _differing_words(content: Content, site: str, chart: Chart) -> str:
     """How the words of a coded metastasis name another site than its code, in our words; '' where they do not."""
-    if site in _VAGUE or not _says_a_site(entry.codes):
+    if site in _VAGUE or not _says_a_site(content.codes):
         return ""
-    worded = {named for named, _ in sites_in_words(entry.text, chart)}
-    kin = {site}.union(*(set(group) for group in definition.more["site_kin"] if site in group))
+    worded = {named for named, _ in sites_in_words(content.text, chart)}
+    close = chart.knowledge.facts[_FACT].more["site_kin"]
+    kin = {site}.union(*(set(group) for group in close if site in group))
     if not worded or worded & kin:
         return ""
     return f"a metastasis whose code says {site} and whose words say {' and '.join(sorted(worded))}"
@@ -105,56 +124,75 @@ def _is_of_the_breast(entry: Entry, chart: Chart, evidence: Evidence) -> bool:
     breast = chart.shelf["breast"]
     if entry.reference in breast or chart.recogniser.spoken("diagnosis", entry.text):
         return True
-    primaries = set(_related_primaries(entry, chart))
-    if primaries & breast:
-        return True
-    if not primaries and not other_cancers(chart):
+    primaries = _related_primaries(entry, chart)
+    if primaries & breast or not (primaries or other_cancers(chart)):
         return True
     evidence.ignore(entry, "whose metastasis it is, is not known: another cancer is on record or named as its primary")
     evidence.note(_MAY_BE_OTHERS)
     return False
 
 
-def _related_primaries(entry: Entry, chart: Chart) -> Iterator[str]:
+def _related_primaries(entry: Entry, chart: Chart) -> set[str]:
     """The primary cancers that a metastasis names: mCODE, secondary cancer condition, relatedPrimaryCancerCondition;
     the Conditions in the focus of an Observation.
     """
+    found: set[str] = set()
     if entry.kind == "Observation" and entry.raw.get("focus"):
         known = {one.reference for one in chart.of("Condition")}
-        yield from {chart.record.references.name(one) for one in objects(entry.raw.get("focus"))} & known
+        found |= {chart.record.references.name(one) for one in objects(entry.raw.get("focus"))} & known
     for extension in objects(entry.raw.get("extension")):
         if word(extension.get("url")).endswith("mcode-related-primary-cancer-condition"):
-            yield chart.record.references.name(extension.get("valueReference"))
+            found.add(chart.record.references.name(extension.get("valueReference")))
+    return found
 
 
 # WHAT SAYS A SITE
 
 
-def _site_statements(definition: FactDefinition, chart: Chart) -> Iterator[tuple[Entry, str, str]]:
-    for entry, said in chart.saying(definition.id):
-        own = said in entry.codes and (entry.kind == "Condition" or affirmed(entry.raw, chart.recogniser))
-        if own and entry.kind in definition.reads:
-            found = list(_finer(entry, said.sense.meaning, chart))
-            yield from found or [(entry, said.sense.meaning, said.how)]
-    for entry, _, element in chart.asking(definition.id):
-        valued = "valueCodeableConcept" in element or "valueString" in element
-        answered = _in_value(element, chart) if valued else _body_sites(element, chart)
-        yield from ((entry, site, how) for site, how in answered)
+def _site_statements(chart: Chart) -> Iterator[tuple[Entry, tuple[Site, ...]]]:
+    for entry in dict.fromkeys(entry for entry, _ in chart.saying(_FACT)):
+        yield entry, _by_own_code(entry, chart)
+    for entry, question in chart.questions(_FACT):
+        yield entry, _in_answer(entry, question, chart)
+    breast, current = chart.shelf["breast"], chart.shelf["current"]
     for entry in chart.of("Condition"):
-        yield from ((entry, site, how) for site, how in _of_condition(entry, chart))
-        if entry.reference in chart.shelf["current"]:
-            yield from ((entry, site, how) for site, how in _in_stages(entry, chart))
+        found = _without_code(entry, chart)
+        if found and (entry.reference in breast or not _is_elsewhere(entry, chart)):
+            yield entry, found
+        if entry.reference in current:
+            yield entry, _in_stages(entry, chart)
 
 
 @by_content
-def _in_stages(content: Content, chart: Chart) -> tuple[tuple[str, str], ...]:
+def _by_own_code(content: Content, chart: Chart) -> tuple[Site, ...]:
+    """The sites that the codes of a metastasis say, or body site or words where the code leaves them open."""
+    coded = [one for one in content.says if one.sense.subject == _FACT and one in content.codes]
+    if not coded or content.kind not in chart.knowledge.facts[_FACT].reads:
+        return ()
+    if content.kind != "Condition" and not affirmed(content.raw, chart.recogniser):
+        return ()
+    named = [_finer(content, one.sense.meaning, chart) or [(one.sense.meaning, one.how)] for one in coded]
+    return _stated(content, [site for each in named for site in each], chart)
+
+
+@by_question
+def _in_answer(content: Content, question: Question, chart: Chart) -> tuple[Site, ...]:
+    """The sites that the answer to a question for sites names, or else the body site."""
+    element = question.element
+    valued = "valueCodeableConcept" in element or "valueString" in element
+    return _stated(content, _in_value(element, chart) if valued else _body_sites(element, chart), chart)
+
+
+@by_content
+def _in_stages(content: Content, chart: Chart) -> tuple[Site, ...]:
     """The sites that the stage of a cancer names: 'stage IV, bone metastases'."""
     rows = objects(content.raw.get("stage"))
-    return tuple(found for row in rows for found in sites_in_words(text_of(row.get("summary")), chart))
+    named = [found for row in rows for found in sites_in_words(text_of(row.get("summary")), chart)]
+    return _stated(content, named, chart)
 
 
 def _in_value(element: dict[str, Any], chart: Chart) -> Iterator[tuple[str, str]]:
-    """The sites that the answer to a question for sites names: a metastasis or a body site by code, or words."""
+    """The sites that a value names: a metastasis or a body site by code, or words."""
     value = element.get("valueCodeableConcept", element.get("valueString"))
     coded = [one for one in chart.recogniser.codes(value) if one.sense.subject == _FACT]
     said = [one for one in coded if one.sense.role in ("says", "body-site")]
@@ -167,35 +205,34 @@ def _says_a_site(codes: Iterable[Any]) -> bool:
     return any(one.sense.subject == _FACT and one.sense.role == "says" for one in codes)
 
 
-def _finer(entry: Entry, meaning: str, chart: Chart) -> Iterator[tuple[Entry, str, str]]:
+def _finer(content: Content, meaning: str, chart: Chart) -> list[tuple[str, str]]:
     """The sites that body site or words name where the code leaves them open."""
-    if meaning in _VAGUE:
-        for site, how in list(_body_sites(entry.raw, chart)) or _named_sites(entry.text, chart):
-            yield entry, site, how
-
-
-def _of_condition(entry: Entry, chart: Chart) -> tuple[tuple[str, str], ...]:
-    """The sites of a Condition whose codes say none. Words that are not about the patient's breast cancer (relatives, a
-    metastasis in the breast) say none either.
-    """
-    found = _sites_of(entry, chart)
-    return () if found and entry.reference not in chart.shelf["breast"] and _elsewhere(entry, chart) else found
+    if meaning not in _VAGUE:
+        return []
+    return list(_body_sites(content.raw, chart)) or list(_named_sites(content.text, chart))
 
 
 @by_content
-def _sites_of(content: Content, chart: Chart) -> tuple[tuple[str, str], ...]:
-    """A metastasis by code with its body site, or in words."""
+def _without_code(content: Content, chart: Chart) -> tuple[Site, ...]:
+    """The sites of a Condition whose codes say none: of a metastasis by code with its body site, or in words."""
+    return _stated(content, _sites_of(content, chart), chart)
+
+
+def _sites_of(content: Content, chart: Chart) -> list[tuple[str, str]]:
     if any(one.sense.subject == _FACT for one in content.codes):
         if not _without_site(content):
-            return ()
-        return tuple(_body_sites(content.raw, chart)) or tuple(_named_sites(content.text, chart))
+            return []
+        return list(_body_sites(content.raw, chart)) or list(_named_sites(content.text, chart))
     if not chart.recogniser.spoken("secondary", content.text):
-        return ()
-    return tuple(sites_in_words(content.text, chart)) or tuple(_body_sites(content.raw, chart))
+        return []
+    return list(sites_in_words(content.text, chart)) or list(_body_sites(content.raw, chart))
 
 
 @by_content
-def _elsewhere(content: Content, chart: Chart) -> bool:
+def _is_elsewhere(content: Content, chart: Chart) -> bool:
+    """Whether words that are not about the patient's breast cancer (relatives, a metastasis in the breast) say a site
+    that no code does.
+    """
     return not _without_site(content) and bool(chart.recogniser.spoken("says:breast-cancer", content.text))
 
 
@@ -304,20 +341,21 @@ def organ_symptoms(definition: FactDefinition, chart: Chart, facts: dict[str, Fa
 
 def _fitting(definition: FactDefinition, facts: dict[str, Fact], chart: Chart) -> tuple[str, tuple[str, ...]]:
     """A symptom on record that fits a site on record, in words and references; '' and none where there is none."""
-    where, symptoms = facts["sites"], facts["symptoms"]
-    explained, lead = _explained(chart), definition.more["symptom_lead_days"]
+    where, symptoms, lead = facts["sites"], facts["symptoms"], definition.more["symptom_lead_days"]
+    true = {name for name, one in symptoms.answers.items() if one.truth is TRUE}
+    felt = [symptom for symptom in definition.more["symptom_sites"] if symptom in true]
+    explained = _explained(chart) if felt else set()
     began = {one.reference: one.date for one in symptoms.readings}
-    for symptom, fitting in definition.more["symptom_sites"].items():
-        felt = symptoms.answer(symptom)
-        for site in fitting:
+    for symptom in felt:
+        for site in definition.more["symptom_sites"][symptom]:
             spread = [one.date for one in where.readings if one.answer == site]
             open_cause = tuple(
                 one
-                for one in felt.references
+                for one in symptoms.answer(symptom).references
                 if one not in explained
                 and not (spread and all(_long_before(began.get(one, ""), date, lead) for date in spread))
             )
-            if felt.truth is TRUE and open_cause and where.answer(site).truth is TRUE:
+            if open_cause and where.answer(site).truth is TRUE:
                 references = tuple(sorted({*open_cause, *where.answer(site).references}))
                 return f"{symptom} with metastasis in {site}", references
     return "", ()
@@ -338,6 +376,8 @@ def _explained(chart: Chart) -> set[str]:
 
 def extent(definition: FactDefinition, chart: Chart, facts: dict[str, Fact]) -> Fact:
     """Limited or several metastases, only where the record says so in words."""
+    if chart.silent(definition.id):
+        return nothing(definition)
     evidence = Evidence(definition)
     for entry, said in chart.told(definition.id, "Observation", "Condition"):
         if (entry.kind != "Condition" or entry.course == "active") and evidence.admit(entry):

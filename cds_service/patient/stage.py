@@ -1,11 +1,12 @@
 """Is it stage IV: by stage group, by M category, by a distant metastasis, or by name."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from cds_service.model import Fact, FactDefinition, Reading
-from cds_service.patient.chart import Chart, Entry, by_text
+from cds_service.patient.chart import Chart, Entry, by_content, by_question, by_text
+from cds_service.patient.content import Content, Question
 from cds_service.patient.dates import certainly_before
 from cds_service.patient.diagnosis import other_cancers
 from cds_service.patient.elements import objects, one_or_more
@@ -29,6 +30,14 @@ class Said(NamedTuple):
     entry: Entry
     meaning: str
     how: str
+
+
+class Row(NamedTuple):
+    """One of the stages that a Condition gives: the element, whether it is one of another disease, what it says."""
+
+    element: dict[str, Any]
+    of_else: bool
+    said: tuple[tuple[str, str], ...]
 
 
 def stage(definition: FactDefinition, chart: Chart, facts: dict[str, Fact]) -> Fact:
@@ -73,32 +82,44 @@ def _speaks_against(low: Reading, metastasis: Reading) -> bool:
 
 
 def _statements(definition: FactDefinition, chart: Chart, evidence: Evidence) -> Iterator[Said]:
-    assessed = _assessments(chart)
+    current: dict[str, Entry] = chart.shelf["current"]
+    assessed = _assessments(current.values(), chart)
     yield from _by_own_code(definition, chart, evidence, assessed)
-    for entry, asked, element in chart.asking(definition.id):
-        if asked.sense.meaning == "history":
-            _history(entry, element, chart, evidence)
+    for entry, question in chart.questions(definition.id):
+        if question.asked.sense.meaning == "history":
+            _history(entry, question.element, chart, evidence)
             continue
-        if _names_a_grade(element, chart):
+        if _names_a_grade(entry, question, chart):
             evidence.ignore(entry, "its code asks for a stage, and its words for a grade or a kind of tumour")
             continue
-        found = list(_in_value(element, chart)) or list(_in_answer(asked, element, chart))
+        found = _in_question(entry, question, chart)
         if found and _is_about_breast(entry, assessed, chart, evidence):
             yield from (Said(entry, meaning, how) for meaning, how in found)
-    for entry in chart.of("Condition"):
-        if entry.reference in chart.shelf["current"]:
-            yield from _of_condition(entry, chart, evidence)
-    for reference in sorted(assessed - {entry.reference for entry in chart.of("Observation")}):
+    for entry in current.values():
+        yield from _of_condition(entry, chart, evidence)
+    for reference in sorted(one for one in assessed if not _is_observation(one, chart)):
         evidence.note("a stage is referred to and not delivered")
         evidence.set_aside.append(
             (reference or "Observation", "referred to as the assessment of the stage, and not delivered")
         )
 
 
-def _names_a_grade(element: dict[str, Any], chart: Chart) -> bool:
+def _is_observation(reference: str, chart: Chart) -> bool:
+    return reference in chart.named and chart.named[reference].kind == "Observation"
+
+
+@by_question
+def _names_a_grade(content: Content, question: Question, chart: Chart) -> bool:
     """Whether the text or a display beside a code for the stage names how the tumour looks, and no stage."""
-    spoken = chart.recogniser.spoken
-    return any(spoken("graded", phrase) and not spoken("staged", phrase) for phrase in phrases_of(element.get("code")))
+    spoken, phrases = chart.recogniser.spoken, phrases_of(question.element.get("code"))
+    return any(spoken("graded", phrase) and not spoken("staged", phrase) for phrase in phrases)
+
+
+@by_question
+def _in_question(content: Content, question: Question, chart: Chart) -> tuple[tuple[str, str], ...]:
+    """The stages that the answer to a question says."""
+    element = question.element
+    return tuple(_in_value(element, chart)) or tuple(_in_answer(question.asked, element, chart))
 
 
 def _history(entry: Entry, element: dict[str, Any], chart: Chart, evidence: Evidence) -> None:
@@ -112,14 +133,13 @@ def _history(entry: Entry, element: dict[str, Any], chart: Chart, evidence: Evid
 
 def _by_own_code(definition: FactDefinition, chart: Chart, evidence: Evidence, assessed: set[str]) -> Iterator[Said]:
     """Conditions and Observations whose own code is a stage, and a note of stages that answer no question we know."""
-    known = {entry.reference for entry, _, _ in chart.asking(definition.id)}
     for entry, said in chart.saying(definition.id):
         if entry.kind == "Condition" and entry.reference in chart.shelf["current"]:
             yield Said(entry, said.sense.meaning, said.how)
         elif entry.kind == "Observation" and said in entry.codes:
             if affirmed(entry.raw, chart.recogniser) and _is_about_breast(entry, assessed, chart, evidence):
                 yield Said(entry, said.sense.meaning, said.how)
-        elif entry.kind == "Observation" and entry.reference not in known:
+        elif entry.kind == "Observation" and not entry.content.asks(definition.id):
             evidence.ignore(entry, "a stage as the answer to another question")
             evidence.note("a stage is on record as the answer to another question")
 
@@ -146,9 +166,10 @@ def _is_about_breast(entry: Entry, assessed: set[str], chart: Chart, evidence: E
     """Whether a stage Observation is about the breast cancer: by its focus, or as the assessment of the cancer's stage;
     else only if there is no other cancer.
     """
-    breast = chart.shelf["current"]
+    if entry.reference in assessed:
+        return True
     named = {chart.record.references.name(one) for one in objects(entry.raw.get("focus"))}
-    if named & breast or entry.reference in assessed:
+    if named & chart.shelf["current"].keys():
         return True
     known = {one.reference for one in chart.of("Condition")}
     if named and named <= known - chart.shelf["breast"]:
@@ -164,12 +185,11 @@ def _is_about_breast(entry: Entry, assessed: set[str], chart: Chart, evidence: E
 # CONDITION.STAGE
 
 
-def _assessments(chart: Chart) -> set[str]:
+def _assessments(current: Iterable[Entry], chart: Chart) -> set[str]:
     """The Observations that the breast cancer names as the assessments of its stage."""
     return {
         chart.record.references.name(reference)
-        for entry in chart.of("Condition")
-        if entry.reference in chart.shelf["current"]
+        for entry in current
         for row in objects(entry.raw.get("stage"))
         for reference in _references(row)
         if not reference.startswith("#")
@@ -182,16 +202,32 @@ def _references(row: dict[str, Any]) -> list[str]:
 
 
 def _of_condition(entry: Entry, chart: Chart, evidence: Evidence) -> Iterator[Said]:
-    for row in one_or_more(entry.raw.get("stage")):
-        if not isinstance(row, dict):
-            continue
-        if chart.recogniser.spoken("stage-of-else", text_of(row.get("type"))):
+    for row in _rows(entry, chart):
+        if row.of_else:
             evidence.ignore(entry, "the stage of another disease")
             continue
-        yield from (Said(entry, meaning, how) for meaning, how in _in_summary(row.get("summary"), chart))
-        yield from _contained(entry, row, chart, evidence)
-    if not any(one.sense.subject == "breast-cancer" for one in entry.codes) or _own_words(entry):
-        yield from (Said(entry, meaning, how) for meaning, how in _in_thoughts(entry.text, chart))
+        yield from (Said(entry, meaning, how) for meaning, how in row.said)
+        yield from _contained(entry, row.element, chart, evidence)
+    yield from (Said(entry, meaning, how) for meaning, how in _in_own_words(entry, chart))
+
+
+@by_content
+def _rows(content: Content, chart: Chart) -> tuple[Row, ...]:
+    return tuple(
+        Row(
+            row,
+            bool(chart.recogniser.spoken("stage-of-else", text_of(row.get("type")))),
+            tuple(_in_summary(row.get("summary"), chart)),
+        )
+        for row in objects(one_or_more(content.raw.get("stage")))
+    )
+
+
+@by_content
+def _in_own_words(content: Content, chart: Chart) -> tuple[tuple[str, str], ...]:
+    """The stages in the words of a Condition: those that somebody wrote to the code of a breast cancer."""
+    coded = any(one.sense.subject == "breast-cancer" for one in content.codes)
+    return () if coded and not _own_words(content) else _in_thoughts(content.text, chart)
 
 
 def _in_summary(summary: Any, chart: Chart) -> Iterator[tuple[str, str]]:
@@ -218,9 +254,9 @@ def _contained(entry: Entry, row: dict[str, Any], chart: Chart, evidence: Eviden
 # WORDS
 
 
-def _own_words(entry: Entry) -> bool:
+def _own_words(content: Content) -> bool:
     """Whether somebody wrote words to the code."""
-    concept = entry.raw.get("code")
+    concept = content.raw.get("code")
     return isinstance(concept, dict) and bool(concept.get("text"))
 
 
