@@ -176,8 +176,8 @@ class Contents:
         self.cache_info = self._read.cache_info
 
     def of(self, resource: Resource) -> Content:
-        """The content of a resource in the shape of R4. Where nothing is asked, numbers say nothing: they are left out,
-        so that one blood pressure is the same as another.
+        """The content of a resource in the shape of R4. Where nothing is asked or said, numbers say nothing: they are
+        left out, so that one blood pressure is the same as another.
         """
         said = {name: value for name, value in resource.items() if name not in _APART}
         for name in _LEADING:
@@ -189,7 +189,7 @@ class Contents:
         try:
             if "valueQuantity" in said or "component" in said:
                 content = self._read(orjson.dumps(_numberless(said)))
-                if not content.questions:
+                if not content.speaks and not self._recogniser.tells(content.whole_text):
                     return content
             return self._read(orjson.dumps(said))
         except orjson.JSONEncodeError:  # nested deeper than is written: unreadable, and nothing to remember
