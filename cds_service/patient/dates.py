@@ -7,13 +7,19 @@ certain: '2013-06' is neither before nor after '2013-06-15'.
 import re
 from calendar import timegm
 from collections.abc import Iterable
+from functools import lru_cache
 
 _DATE = re.compile(r"(\d{4})(?:-(0[1-9]|1[0-2])(?:-(0[1-9]|[12]\d|3[01]))?)?(?![\d-])")
 
 
 def day(value: object) -> str:
     """The date in a FHIR date, dateTime or instant; '' where there is none that can be read."""
-    match = _DATE.match(value) if isinstance(value, str) else None
+    return _read(value) if isinstance(value, str) else ""
+
+
+@lru_cache(maxsize=8192)
+def _read(text: str) -> str:
+    match = _DATE.match(text)
     return match.group(0) if match else ""
 
 
