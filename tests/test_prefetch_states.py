@@ -31,7 +31,10 @@ from support import (
     type_of,
 )
 
-from cds_service.knowledge.load import load
+from cds_service.errors import BadRequest
+from cds_service.hooks.catalogue import HOOKS
+from cds_service.hooks.request import parse
+from cds_service.knowledge.load import home, load
 from cds_service.patient.queries import queries
 
 OUTCOME = {
@@ -768,6 +771,44 @@ def test_a_patient_who_is_named_twice_is_refused(client: FlaskClient) -> None:
 def test_a_member_of_that_name_elsewhere_is_no_repetition(client: FlaskClient) -> None:
     inside = {"hook": [{"prefetch": {"hook": 1, "patientId": 2}}, {"patientId": 3}]}
     assert client.post(URL, json=call(extension={"org.example": inside}, more=inside)).status_code == 200
+
+
+#: the prefetch of a call in JSON, and what could be taken for it
+PREFETCH = '{"patient": {"resourceType": "Patient", "id": "p", "name": "a \\"prefetch\\": {}} b"}, "conditions": null}'
+ENVELOPE = '"hook": "patient-view", "hookInstance": "1f1b0f4e-0b5e-4b0e-8a51-5f0e3d0b8a11"'
+CONTEXT = '"context": {"patientId": "p", "userId": "Practitioner/1"}'
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        f'{{{ENVELOPE}, {CONTEXT}, "prefetch": {PREFETCH}}}',
+        f'{{{ENVELOPE},{CONTEXT},"prefetch"\t:\n {PREFETCH} \n}}',
+        f'{{{ENVELOPE}, {CONTEXT}, "prefetch": {PREFETCH}}}\n',
+        f'{{"prefetch": {PREFETCH}, {ENVELOPE}, {CONTEXT}}}',
+        f'{{{ENVELOPE}, "prefetch": {PREFETCH}, {CONTEXT}}}',
+        f'{{{ENVELOPE}, {CONTEXT}, "pre\\u0066etch": {PREFETCH}}}',
+        f'{{{ENVELOPE}, {CONTEXT}, "a\\"prefetch": {{"patient": null}}, "prefetch": {PREFETCH}}}',
+        f'{{{ENVELOPE}, {CONTEXT}, "prefetch": null, "a\\"prefetch": {PREFETCH}}}',
+        f'{{{ENVELOPE}, {CONTEXT}, "a\\"prefetch": {PREFETCH}}}',
+        f'{{{ENVELOPE}, {CONTEXT}, "extension": {{"prefetch": {PREFETCH}}}}}',
+        f'{{{ENVELOPE}, "context": {{"patientId": "p", "userId": "Practitioner/1", "prefetch": {PREFETCH}}}}}',
+        f'{{{ENVELOPE}, {CONTEXT}, "prefetch": null}}',
+        f"{{{ENVELOPE}, {CONTEXT}}}",
+    ],
+)
+def test_a_call_says_the_same_wherever_its_prefetch_stands(body: str) -> None:
+    """Where a body ends with its prefetch the two are parsed apart; nothing else may be taken for it."""
+    found, whole = parse(body.encode(), HOOKS[0], home()[1]), json.loads(body)
+    assert found.prefetch == (whole.get("prefetch") or {})
+    assert found.context == whole["context"]
+    assert not found.written or json.loads(found.written) == whole["prefetch"]
+
+
+@pytest.mark.parametrize("end", ['{"patient": nul}', '{"patient": null}}', '{"patient": null', "", '{} "x": {}'])
+def test_a_prefetch_that_is_no_json_is_refused(end: str) -> None:
+    with pytest.raises(BadRequest):
+        parse(f'{{{ENVELOPE}, {CONTEXT}, "prefetch": {end}}}'.encode(), HOOKS[0], home()[1])
 
 
 def call(**changes: Any) -> dict[str, Any]:

@@ -4,6 +4,7 @@ The messages name where a fault stands and what was expected, never a value of t
 """
 
 import json
+import re
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -18,14 +19,14 @@ from cds_service.hooks.quick import Check, check
 
 #: members of a call and its context that stand once
 _ONCE = ("hook", "hookInstance", "context", "patientId", "userId", "prefetch", "fhirServer", "fhirAuthorization")
-_PREFETCH = b'"prefetch":'
+_PREFETCH = re.compile(rb'"prefetch"\s*:')
 #: what a body without repetition holds at most so often; a second `context` brings a second patientId
 _AT_MOST = {b'"hook': 2, b'"patientId"': 1, b'"prefetch"': 1, b'"fhirServer"': 1}
 
 
 @dataclass(frozen=True)
 class HookCall:
-    """The validated request. `prefetch` is as it came, `written` its JSON where that is at hand; `token` and
+    """The validated request. `prefetch` is as it came, `written` as it was sent, where that is at hand; `token` and
     `fhir_server` are for fetching only. `today` is the day of the call where on earth it is latest, from whoever has a
     clock; '' where nobody looked.
     """
@@ -43,12 +44,30 @@ class HookCall:
 
 def parse(body: bytes, hook: Hook, schemas: Path, today: str = "") -> HookCall:
     """Read a call of a service, made `today`. Raises BadRequest with every fault of the envelope and its context."""
-    raw = decoded(body)
-    written = _prefetch(raw)
-    twice = _twice(body, _without(written, body))
+    raw, envelope, written = _parted(body) or (decoded(body), body, b"")
+    twice = _twice(body, envelope)
     if twice:
         raise BadRequest(twice)
     return read(raw, hook, schemas, written, today)
+
+
+def _parted(body: bytes) -> tuple[dict[str, Any], bytes, bytes] | None:
+    """A body that ends with its prefetch, as most do: what it says, its envelope, and the prefetch as it was sent. None
+    for any other body.
+
+    With null in place of its end, what stands before is JSON only if the end is the value of the last member.
+    """
+    found = _PREFETCH.search(body)
+    if found is None or not body.endswith(b"}"):
+        return None
+    envelope, written = body[: found.end()] + b"null}", body[found.end() : -1]
+    try:
+        raw, prefetch = orjson.loads(envelope), orjson.loads(written)
+    except orjson.JSONDecodeError:
+        return None
+    if "prefetch" not in raw:  # the quotation mark before it was escaped
+        return None
+    return {**raw, "prefetch": prefetch}, envelope, written
 
 
 def decoded(body: bytes) -> Any:
@@ -62,23 +81,6 @@ def decoded(body: bytes) -> Any:
 
 class _Pairs(list[tuple[str, Any]]):
     """The members of a JSON object as they were written."""
-
-
-def _prefetch(raw: Any) -> bytes:
-    """The prefetch of a call as we write JSON; nothing where it has none, or is nested deeper than is written."""
-    prefetch = raw.get("prefetch") if isinstance(raw, dict) else None
-    try:
-        return orjson.dumps(prefetch) if prefetch else b""
-    except orjson.JSONEncodeError:
-        return b""
-
-
-def _without(written: bytes, body: bytes) -> bytes:
-    """A body without its prefetch, where that stands in it as we write it, as it does in most; else all of it. What
-    stands within a prefetch is no member of the envelope.
-    """
-    start = body.find(_PREFETCH) + len(_PREFETCH)
-    return body[:start] + body[start + len(written) :] if written and body.startswith(written, start) else body
 
 
 def _twice(body: bytes, envelope: bytes) -> list[Problem]:
@@ -105,7 +107,7 @@ def _repeated(members: Any, where: str) -> list[Problem]:
 
 
 def read(raw: Any, hook: Hook, schemas: Path, written: bytes = b"", today: str = "") -> HookCall:
-    """Check parsed JSON and make it a hook call; `written` is the JSON of its prefetch, where it is at hand."""
+    """Check parsed JSON and make it a hook call; `written` is its prefetch as it was sent, where that is at hand."""
     problems = faults(raw, "request", schemas, "$")
     if isinstance(raw, dict):
         if isinstance(raw.get("hook"), str) and raw["hook"] != hook.name:
