@@ -31,9 +31,10 @@ class Recorder:
 
     def see(self, cards: Iterable[Mapping[str, Any]]) -> None:
         """Take note of cards that are shown. Costs a look into a table, and no waiting."""
+        forked = self._process != os.getpid()
         for card in cards:
             mark = imprint_of(card["uuid"])
-            if mark not in self._known or self._process != os.getpid():
+            if mark not in self._known or forked:
                 self._hand_over(mark, listing(card, self._stands))
 
     def flush(self, seconds: float = 2.0) -> None:

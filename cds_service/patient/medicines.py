@@ -18,7 +18,7 @@ from cds_service.patient.chart import Chart, Entry, by_content
 from cds_service.patient.content import Content
 from cds_service.patient.dates import certainly_before, day, days_between
 from cds_service.patient.elements import objects, one_or_more
-from cds_service.patient.naming import Naming, naming, spoken_drugs
+from cds_service.patient.naming import Naming, named, naming, spoken_drugs
 from cds_service.patient.recognise import Recognised, text_of
 from cds_service.patient.setting import UNSAID, Setting, setting_of
 
@@ -127,6 +127,8 @@ def _read(chart: Chart) -> Medicines:
     told: list[Told] = []
     denials: list[Denial] = []
     for entry in chart.of(*KINDS):
+        if _is_of_no_interest(entry, chart):
+            continue
         found = naming(entry, chart)
         if entry.status in _VOID:
             result.set_aside.append((entry.reference, entry.no_evidence))
@@ -139,6 +141,13 @@ def _read(chart: Chart) -> Medicines:
     days = chart.knowledge.facts["lines"].more["one_regimen_days"]
     result.courses = _after_worsening(_merged(_told_by_drugs(read), days), chart)
     return result
+
+
+@by_content
+def _is_of_no_interest(content: Content, chart: Chart) -> bool:
+    """Whether it names a medicine, by itself, that is of no interest here; most do."""
+    concept = content.raw.get("medicationCodeableConcept")
+    return concept is not None and content.status not in _VOID and named(concept, chart).nothing
 
 
 def _is_treatment(entry: Entry, found: Naming, result: Medicines) -> bool:
