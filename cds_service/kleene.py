@@ -28,9 +28,9 @@ class Truth(Enum):
 
 
 TRUE, FALSE, UNKNOWN = Truth.TRUE, Truth.FALSE, Truth.UNKNOWN
-#: each truth as a byte, and back: many of them, as `bytes`, are compared and hashed at once
-BYTES = {FALSE: 0, UNKNOWN: 1, TRUE: 2}
-OF_BYTES = (FALSE, UNKNOWN, TRUE)
+#: each truth as a digit: many of them, in `bytes`, are compared and hashed at once, and are a number to base 4
+DIGITS = {FALSE: ord("0"), UNKNOWN: ord("1"), TRUE: ord("2")}
+OF_DIGITS = {digit: truth for truth, digit in DIGITS.items()}
 _NEGATED = {TRUE: FALSE, FALSE: TRUE, UNKNOWN: UNKNOWN}
 
 

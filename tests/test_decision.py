@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from cds_service.decision.advise import Adviser, judge
 from cds_service.decision.evaluate import deciding, missing, truth
-from cds_service.kleene import BYTES, FALSE, TRUE, UNKNOWN, Truth, all_of, any_of, negation
+from cds_service.kleene import DIGITS, FALSE, TRUE, UNKNOWN, Truth, all_of, any_of, negation
 from cds_service.knowledge.conditions import ALWAYS, atoms, facts_read
 from cds_service.knowledge.load import load
 from cds_service.model import All, Any_, Atom, Condition, Not, Open, Option, Position, Statement, Status, Verdict
@@ -467,7 +467,7 @@ ADVISER = Adviser(KNOWLEDGE)
 
 
 def verdicts(truths: Truths) -> tuple[Verdict, ...]:
-    return Adviser(KNOWLEDGE).advise(bytes(BYTES[truths[question]] for question in KNOWLEDGE.questions)).verdicts
+    return Adviser(KNOWLEDGE).advise(bytes(DIGITS[truths[question]] for question in KNOWLEDGE.questions)).verdicts
 
 
 def test_the_adviser_judges_every_option_in_the_order_of_the_knowledge() -> None:
@@ -490,7 +490,7 @@ def said(verdict: Verdict) -> tuple[object, ...]:
 def test_what_is_remembered_of_an_option_is_what_all_answers_say_of_it(answers: list[Truth]) -> None:
     """A verdict depends on the questions of its own option only, and notices and gate on theirs."""
     truths = dict(zip(KNOWLEDGE.questions, answers, strict=True))
-    advice = ADVISER.advise(bytes(BYTES[one] for one in answers))
+    advice = ADVISER.advise(bytes(DIGITS[one] for one in answers))
     assert [said(one) for one in advice.verdicts] == [said(judge(one, truths)) for one in KNOWLEDGE.options.values()]
     assert (advice.gate, advice.over) == (truth(KNOWLEDGE.gate, truths), truth(KNOWLEDGE.gate_inactive, truths))
     assert list(advice.notices) == [says for when, says in KNOWLEDGE.notices if truth(when, truths) is TRUE]

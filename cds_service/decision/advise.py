@@ -15,10 +15,10 @@ missing is settled: no further fact changes its status.
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Generic, Literal, TypeVar
+from typing import Generic, TypeVar
 
 from cds_service.decision.evaluate import Truths, deciding, missing, truth
-from cds_service.kleene import FALSE, OF_BYTES, TRUE, UNKNOWN, Truth, all_of, any_of
+from cds_service.kleene import FALSE, OF_DIGITS, TRUE, UNKNOWN, Truth, all_of, any_of
 from cds_service.knowledge.conditions import questions
 from cds_service.knowledge.knowledge import Knowledge
 from cds_service.model import All, Atom, Condition, Open, Option, Position, Statement, Status, Verdict
@@ -28,7 +28,9 @@ Statements = tuple[tuple[Statement, Truth], ...]
 _T = TypeVar("_T")
 #: for how many truths of its own questions each option's verdict is remembered
 _REMEMBERED = 256
-_ORDER: Literal["little"] = "little"
+#: a truth is two bits of a number to base 4
+_BITS, _DIGIT = 2, 3
+_TRUTHS = tuple(OF_DIGITS[ord(digit)] for digit in "012")
 
 
 @dataclass(frozen=True)
@@ -49,26 +51,23 @@ class _Decided(Generic[_T]):
     def __init__(
         self, every: Mapping[Atom | Open, int], conditions: Iterable[Condition], decide: Callable[[Truths], _T]
     ):
-        self._places = {one: every[one] for condition in conditions for one in questions(condition)}
-        #: what of the truths of all questions is of its own
-        self.mask = int.from_bytes(bytes(255 * (place in self._places.values()) for place in range(len(every))), _ORDER)
-        self.known: dict[int, _T] = {}
-        self._size = len(every)
+        #: by how many bits the digit of each question of its own is shifted in the number of all
+        self._shifts = {one: every[one] for condition in conditions for one in questions(condition)}
+        self._mask = sum(_DIGIT << shift for shift in self._shifts.values())
+        self._known: dict[int, _T] = {}
         self._decide = decide
 
     def of(self, answers: int) -> _T:
         """From the answers to all questions, as one number."""
-        own = answers & self.mask
-        found = self.known.get(own)
+        own = answers & self._mask
+        found = self._known.get(own)
         return self._new(own) if found is None else found
 
     def _new(self, own: int) -> _T:
-        if len(self.known) >= _REMEMBERED:
-            self.known.clear()
-        answers = own.to_bytes(self._size, _ORDER)
-        self.known[own] = found = self._decide(
-            {question: OF_BYTES[answers[place]] for question, place in self._places.items()}
-        )
+        if len(self._known) >= _REMEMBERED:
+            self._known.clear()
+        truths = {question: _TRUTHS[own >> shift & _DIGIT] for question, shift in self._shifts.items()}
+        self._known[own] = found = self._decide(truths)
         return found
 
 
@@ -79,26 +78,24 @@ class Adviser:
 
     def __init__(self, knowledge: Knowledge, remembered: int = 1024):
         self._questions = knowledge.questions
-        places = {question: place for place, question in enumerate(knowledge.questions)}
-        self._gate = _Decided(places, [knowledge.gate], partial(truth, knowledge.gate))
-        self._over = _Decided(places, [knowledge.gate_inactive], partial(truth, knowledge.gate_inactive))
+        shifts = {question: _BITS * place for place, question in enumerate(reversed(knowledge.questions))}
+        self._gate = _Decided(shifts, [knowledge.gate], partial(truth, knowledge.gate))
+        self._over = _Decided(shifts, [knowledge.gate_inactive], partial(truth, knowledge.gate_inactive))
         self._judges = [
-            _Decided(places, [option.requires, option.removed_by, *(one.when for one in option.statements)],
+            _Decided(shifts, [option.requires, option.removed_by, *(one.when for one in option.statements)],
                      partial(judge, option))
             for option in knowledge.options.values()
         ]  # fmt: skip
-        self._notices = [(_Decided(places, [when], partial(truth, when)), says) for when, says in knowledge.notices]
+        self._notices = [(_Decided(shifts, [when], partial(truth, when)), says) for when, says in knowledge.notices]
         self.advise = lru_cache(maxsize=remembered)(self._advise)
 
     def truths(self, answers: bytes) -> Truths:
-        """The answers, a byte each, by their questions."""
-        return {question: OF_BYTES[one] for question, one in zip(self._questions, answers, strict=True)}
+        """The answers, a digit each, by their questions."""
+        return {question: OF_DIGITS[one] for question, one in zip(self._questions, answers, strict=True)}
 
     def _advise(self, answers: bytes) -> Advice:
-        """The advice for the truths of all questions in their order, a byte each (kleene.BYTES); verdicts in the order
-        of the options.
-        """
-        number = int.from_bytes(answers, _ORDER)
+        """The advice for the truths of all questions in order (kleene.DIGITS); verdicts in the order of the options."""
+        number = int(answers, 1 << _BITS)
         return Advice(
             self._gate.of(number),
             self._over.of(number),

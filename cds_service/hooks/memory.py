@@ -17,7 +17,7 @@ from cds_service.model import Fact
 
 
 class Known(NamedTuple):
-    """What a record says: its facts, and the truths of the knowledge's questions about them, a byte each."""
+    """What a record says: its facts, and the truths of the knowledge's questions about them, a digit each."""
 
     facts: Mapping[str, Fact]
     answers: bytes

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from cds_service.decision.evaluate import truth
 from cds_service.decision.what_if import assume
 from cds_service.errors import KnowledgeError, Problem
-from cds_service.kleene import BYTES, FALSE, TRUE, UNKNOWN, Truth
+from cds_service.kleene import DIGITS, FALSE, TRUE, UNKNOWN, Truth
 from cds_service.knowledge.conditions import atoms
 from cds_service.knowledge.knowledge import Knowledge
 from cds_service.model import Atom, Fact, FactDefinition, Open
@@ -86,7 +86,7 @@ class Reader:
         self._of_the_gate = [one for one in order if one[0].id in first]
         self._of_options = [one for one in order if one[0].id not in first]
         self._asked_by_the_gate = tuple(dict.fromkeys(atoms(knowledge.gate)))
-        self._unread = bytes([BYTES[UNKNOWN]]) * len(knowledge.questions)
+        self._unread = bytes([DIGITS[UNKNOWN]]) * len(knowledge.questions)
         self._places: dict[str, dict[str, int]] = {name: {} for name in knowledge.facts}
         self._open: dict[str, int] = {}
         for place, one in enumerate(knowledge.questions):
@@ -144,19 +144,19 @@ class Reader:
         return truth(self._knowledge.gate, told) is TRUE
 
     def truths(self, facts: Mapping[str, Fact]) -> bytes:
-        """The truth of each of the knowledge's questions about these facts, a byte each (kleene.BYTES), in the order of
-        the questions; unknown for facts that are not among them.
+        """The truth of each of the knowledge's questions about these facts, in their order (kleene.DIGITS); unknown for
+        facts that are not among them.
         """
         found = bytearray(self._unread)
         for name, fact in facts.items():
             places = self._places[name]
             if fact.default is not UNKNOWN:
-                unsaid = BYTES[fact.default]
+                unsaid = DIGITS[fact.default]
                 for place in places.values():
                     found[place] = unsaid
             for answer, said in fact.answers.items():
                 if answer in places:
-                    found[places[answer]] = BYTES[said.truth]
+                    found[places[answer]] = DIGITS[said.truth]
             unknown = fact.value == "unknown" and fact.default is UNKNOWN
-            found[self._open[name]] = BYTES[TRUE if unknown else FALSE]
+            found[self._open[name]] = DIGITS[TRUE if unknown else FALSE]
         return bytes(found)
