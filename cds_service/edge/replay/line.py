@@ -26,7 +26,7 @@ from cds_service.knowledge.knowledge import Knowledge
 CARDS, NO_CARD, REFUSED, ERROR = "cards", "no-card", "refused", "error"
 _UNKNOWN = "unknown"
 #: how many options are remembered, by their verdict and the facts that decided it
-_REMEMBERED = 2048
+_REMEMBERED = 8192
 
 
 class Answers:
