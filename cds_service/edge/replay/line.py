@@ -45,22 +45,24 @@ class Answers:
         held = [one["extension"][EXTENSION] for one in answer["cards"]]
         beside = answer.get("extension", {}).get(EXTENSION, {})
         no_card = beside.get("noCard", {})
-        options = {one["option"]: self._option(one) for extension in held for one in extension["options"]}
+        said = dict[int, tuple[str, ...]]()
+        options = {one["option"]: self._option(one, said) for extension in held for one in extension["options"]}
         shown = [row for part in (*held, no_card) for name in ("gate", "facts") for row in part.get(name, ())]
         facts = {row["fact"]: row["value"] for row in shown}
         # what follows in parentheses is a note, which may name resources
         reason = no_card.get("reason", "").partition(" (")[0]
         return _line(patient, CARDS if held else NO_CARD, reason, resources, facts, options, set_aside)
 
-    def _option(self, entry: Mapping[str, Any]) -> orjson.Fragment:
+    def _option(self, entry: Mapping[str, Any], said: dict[int, tuple[str, ...]]) -> orjson.Fragment:
         """An option as JSON. Its citations are known by their list, one for all who get the same verdict; it is kept,
-        so that no other can take its identity.
+        so that no other can take its identity. What decided it is one list for the options of a patient that rest on
+        the same: `said` holds what such a list says.
         """
-        citations = entry["citations"]
-        said = [entry["option"], entry["status"], id(citations), *entry["missing"], None]
-        for one in entry["because"]:
-            said += one["fact"], one["value"]
-        key = tuple(said)
+        citations, because = entry["citations"], entry["because"]
+        decided = said.get(id(because))
+        if decided is None:
+            decided = said[id(because)] = tuple(word for one in because for word in (one["fact"], one["value"]))
+        key = (entry["option"], entry["status"], id(citations), tuple(entry["missing"]), decided)
         known = self._known.get(key)
         if known is None:
             if len(self._known) >= _REMEMBERED:
