@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from cds_service.edge.start import forget
 from cds_service.edge.web import create_app
 from cds_service.hooks.respond import Responder
 from cds_service.knowledge.load import load
@@ -22,6 +23,13 @@ os.environ["CDS_DATABASE"] = f"sqlite:///{_FOLDER}/store.db"
 def pytest_unconfigure() -> None:
     """Leave nothing behind."""
     shutil.rmtree(_FOLDER, ignore_errors=True)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forgetting() -> Iterator[None]:
+    """What functions remember keeps every knowledge that a test made; a module leaves none of it to the next."""
+    yield
+    forget()
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,11 @@
 """Probes, metrics and request ids: who may ask, what is told, and that none of it tells of anybody."""
 
+import gc
 import json
 import logging
 import re
 import time
+import weakref
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -225,6 +227,20 @@ def test_a_second_look_counts_nothing_twice(fresh, services):
     fresh.post(URL, json=body)
 
     assert metrics(fresh) == metrics(fresh)
+
+
+def test_counting_holds_on_to_no_application_that_is_gone(tmp_path):
+    app = create_app(site=site(tmp_path))
+    known = weakref.ref(app.extensions["watch"].metrics)
+    assert app.test_client().post(URL, json={}).status_code == 400
+    app.extensions["store"].close()
+    del app
+
+    until = time.monotonic() + 10  # what counts may be at it this very moment
+    while known() is not None and time.monotonic() < until:
+        time.sleep(0.1)
+        gc.collect()
+    assert known() is None
 
 
 def test_refused_tokens_are_counted_by_a_fixed_word(tmp_path):

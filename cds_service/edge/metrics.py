@@ -9,6 +9,7 @@ import atexit
 import os
 import threading
 import time
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from functools import _CacheInfo
@@ -197,17 +198,27 @@ class Metrics:
             with self._lock:
                 if self._process != os.getpid():
                     self._process = os.getpid()
-                    threading.Thread(target=self._keep_flushing, name="metrics", daemon=True).start()
-                    atexit.register(self.flush)
+                    known = weakref.ref(self)  # thread and exit hold on to no application that is gone
+                    threading.Thread(
+                        target=_keep_flushing, args=(known, self._woken), name="metrics", daemon=True
+                    ).start()
+                    atexit.register(_flush, known)
         if not self._woken.is_set():
             self._woken.set()
 
-    def _keep_flushing(self) -> None:
-        while True:
-            self._woken.wait()
-            time.sleep(_PAUSE)
-            self._woken.clear()
-            self.flush()
+
+def _keep_flushing(known: "weakref.ref[Metrics]", woken: threading.Event) -> None:
+    while True:
+        woken.wait()
+        time.sleep(_PAUSE)
+        woken.clear()
+        _flush(known)
+
+
+def _flush(known: "weakref.ref[Metrics]") -> None:
+    metrics = known()
+    if metrics is not None:
+        metrics.flush()
 
 
 class _Build(Collector):
