@@ -33,12 +33,13 @@ class Spill:
     def take(self, used: Iterable[tuple[Placed, bytes]], writer: str) -> None:
         """Put lines where they belong."""
         held: list[list[bytes]] = [[] for _ in range(self._partitions + 1)]  # the last is what is shared
-        size, key, before = 0, b"", None
+        size, begin, before = 0, b"", None
         for placed, line in used:
             if placed is not before:  # what comes next is most often of the same patient
                 before, key = placed, placed.owner.encode()
+                begin = key + TAB
                 rows = held[-1 if placed.shared else crc32(key) % self._partitions]
-            rows.append(b"%b\t%b\n" % (key, line))
+            rows += begin, line, b"\n"
             size += len(line)
             if size > _HELD:
                 self._write(held, writer)
