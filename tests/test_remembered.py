@@ -155,3 +155,45 @@ def test_where_equal_contents_lead_is_read_in_each_record(responder, services):
         record = [{**one, **related} if one["id"] == "va-01-met-bone" else one for one in RECORD]
         answer = responder.respond(call(put_in_prefetch([*record, colon], PATIENT, services)))
         assert facts(answer)["sites"]["value"] == sites
+
+
+def test_a_number_that_nobody_asks_for_makes_no_content_of_its_own(services):
+    """One blood pressure is read as the other; a calcium, or a number beside words of ours, never is."""
+    responder = Responder(KNOWLEDGE)
+
+    def contents(*added: dict[str, Any]) -> int:
+        answer = responder.respond(call(put_in_prefetch([*RECORD, *added], PATIENT, services)))
+        said.append(facts(answer)["calcium"]["value"])
+        return responder.caches()["contents"]().currsize
+
+    said: list[str] = []
+    contents()
+    first = contents(blood_pressure(120))
+    assert contents(blood_pressure(121)) == first
+    one = contents(calcium(9.0))
+    assert contents(calcium(13.0)) > one
+    assert said == ["normal", "normal", "normal", "normal", "high"]
+    beside = contents({**blood_pressure(120), "code": {"text": "blood pressure, postmenopausal"}})
+    assert contents({**blood_pressure(121), "code": {"text": "blood pressure, postmenopausal"}}) > beside
+
+
+def measured(code: str, **more: Any) -> dict[str, Any]:
+    return {
+        "resourceType": "Observation",
+        "id": "measured",
+        "status": "final",
+        "effectiveDateTime": "2030-01-01",
+        "code": {"coding": [{"system": "http://loinc.org", "code": code}]},
+        "subject": {"reference": f"Patient/{PATIENT}"},
+        **more,
+    }
+
+
+def blood_pressure(value: float) -> dict[str, Any]:
+    part = {"code": {"coding": [{"system": "http://loinc.org", "code": "8480-6"}]}, "valueQuantity": {"value": value}}
+    return measured("85354-9", component=[part])
+
+
+def calcium(value: float) -> dict[str, Any]:
+    limits = {"low": {"value": 8.5, "unit": "mg/dL"}, "high": {"value": 10.5, "unit": "mg/dL"}}
+    return measured("17861-6", valueQuantity={"value": value, "unit": "mg/dL"}, referenceRange=[limits])
