@@ -119,8 +119,9 @@ class Gunicorn(Server):
         return children(self.process.pid)
 
     def lines(self):
-        """The log; every line must be JSON."""
-        return [json.loads(line) for line in self.log.read_text(encoding="utf-8").splitlines()]
+        """The log; every line must be JSON. What stands after the last of them is being written."""
+        *whole, _ = self.log.read_text(encoding="utf-8").split("\n")
+        return [json.loads(line) for line in whole]
 
     def events(self):
         return [line["event"] for line in self.lines()]
