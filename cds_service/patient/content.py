@@ -173,6 +173,7 @@ class Contents:
     def __init__(self, recogniser: Recogniser):
         self._recogniser = recogniser
         self._read = lru_cache(maxsize=REMEMBERED)(self._from_bytes)
+        self._is_silent = lru_cache(maxsize=REMEMBERED)(self._says_nothing)
         self.cache_info = self._read.cache_info
 
     def of(self, resource: Resource) -> Content:
@@ -188,15 +189,19 @@ class Contents:
                 said[name] = _with_nameless(said[name], member)
         try:
             if "valueQuantity" in said or "component" in said:
-                content = self._read(orjson.dumps(_numberless(said)))
-                if not content.speaks and not self._recogniser.tells(content.whole_text):
-                    return content
+                numberless = orjson.dumps(_numberless(said))
+                if self._is_silent(numberless):
+                    return self._read(numberless)
             return self._read(orjson.dumps(said))
         except orjson.JSONEncodeError:  # nested deeper than is written: unreadable, and nothing to remember
             return Content(said, self._recogniser)
 
     def _from_bytes(self, said: bytes) -> Content:
         return Content(orjson.loads(said), self._recogniser)
+
+    def _says_nothing(self, said: bytes) -> bool:
+        content = self._from_bytes(said)
+        return not content.speaks and not self._recogniser.tells(content.whole_text)
 
 
 def _numberless(said: Resource) -> Resource:
