@@ -94,6 +94,7 @@ The map, in reading order. A module imports only modules above it; a test keeps 
 
     edge.urls                URLs of other machines, read and compared
     edge.outbound            one bounded, guarded GET
+    edge.cycles              when the collector looks for cycles
     edge.clock               which day it is
     edge.settings            what a site sets
     edge.audit               one line per call for the log

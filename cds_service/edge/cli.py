@@ -1,10 +1,10 @@
 """The command line: `cds-service serve | check | explain | synthesize | replay | sources | feedback | database`."""
 
-import atexit
-import gc
 from importlib import import_module
 
 import click
+
+from cds_service.edge.cycles import keep
 
 #: the module of each command, which has its name there
 _MODULES = {
@@ -38,11 +38,8 @@ def main() -> None:
 
 
 def run() -> None:
-    """The command line in a process of its own. What is loaded stays to the end, so that cycles are looked for seldom
-    (edge/start.py), and not once more at the end.
-    """
-    gc.set_threshold(20_000, 20, 20)
-    atexit.register(gc.freeze)
+    """The command line in a process of its own."""
+    keep()
     main()
 
 

@@ -20,9 +20,10 @@ import tempfile
 from itertools import count
 from typing import Any
 
+from cds_service.edge.cycles import settle
 from cds_service.edge.metrics import FOLDER, leave_seat, take_seat
 from cds_service.edge.settings import settings
-from cds_service.edge.start import application, forget, give_up, settle
+from cds_service.edge.start import application, forget, give_up
 from cds_service.errors import CdsError
 
 _log = logging.getLogger("cds_service")

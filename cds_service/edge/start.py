@@ -15,6 +15,7 @@ from flask import Flask
 
 from cds_service.edge.audit import log_to_stderr
 from cds_service.edge.clock import today
+from cds_service.edge.cycles import settle
 from cds_service.edge.invented import invented
 from cds_service.edge.safety import doors
 from cds_service.edge.settings import settings
@@ -82,17 +83,6 @@ def share_one_heap() -> None:
     """
     with suppress(OSError, AttributeError, TypeError):  # another C library, or Windows
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
-
-
-def settle() -> None:
-    """Knowledge and models live as long as the process: no collection need walk them again, and workers forked from it
-    share them. A request makes some ten thousand objects and no cycles worth looking for, so the youngest generation is
-    collected about once a request, not every 700.
-    """
-    gc.unfreeze()
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
 
 
 def forget() -> None:

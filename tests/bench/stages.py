@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from calls import Chart, patient_view
 
 from cds_service.decision.advise import Adviser
-from cds_service.edge.start import settle
+from cds_service.edge.cycles import settle
 from cds_service.hooks.cards import Writer
 from cds_service.hooks.catalogue import HOOKS
 from cds_service.hooks.memory import Memory

@@ -13,12 +13,11 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import TypeVar
 
+from cds_service.edge.cycles import SELDOM
 from cds_service.errors import CdsError, Problem
 
 T = TypeVar("T")
 R = TypeVar("R")
-#: when cycles are looked for: about once a patient
-_SELDOM = (20_000, 20, 20)
 
 
 class WorkerDied(CdsError):
@@ -62,10 +61,10 @@ def _pooled(work: Callable[[T], R], pieces: Iterable[T], processes: int) -> Iter
 
 @contextmanager
 def _settled() -> Iterator[None]:
-    """What is there is not walked again by the collector, which looks for cycles that nobody makes (edge/wsgi.py)."""
+    """What is there is not walked again by the collector, which looks for cycles that nobody makes (edge/cycles.py)."""
     before = gc.get_threshold()
     gc.freeze()
-    gc.set_threshold(*_SELDOM)
+    gc.set_threshold(*SELDOM)
     try:
         yield
     finally:
@@ -82,7 +81,7 @@ def _start(parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started the work decides
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     gc.freeze()
-    gc.set_threshold(*_SELDOM)
+    gc.set_threshold(*SELDOM)
 
 
 def _end_with(parent: int) -> None:
