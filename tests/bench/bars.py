@@ -34,13 +34,16 @@ def _latencies(line: Mapping[tuple[str, int], Row]) -> Iterator[Row]:
 
 
 def _throughput(line: Mapping[tuple[str, int], Row]) -> Iterator[Row]:
-    """Against the reference implementation of CQL as documented, the same patients."""
+    """Against the reference implementation of CQL as documented, which keeps nothing of a patient: the same patient
+    again costs it as much as another.
+    """
     for connections in (1, 8):
-        ours, theirs = line.get(("cold 42", connections)), line.get(("cql-execution-stock", connections))
-        if ours and theirs:
-            found = ours["per_second"] / theirs["per_second"]
-            bar = f"calls a second at {connections} connections to cql-execution, at least {_THROUGHPUT:.0f}"
-            yield {"bar": bar, "found": found, "kept": found >= _THROUGHPUT}
+        for case, said in (("warm 42", "the same patient"), ("cold 42", "every call another patient")):
+            ours, theirs = line.get((case, connections)), line.get(("cql-execution-stock", connections))
+            if ours and theirs:
+                found = ours["per_second"] / theirs["per_second"]
+                bar = f"calls a second at {connections} connections to cql-execution, {said}, at least"
+                yield {"bar": f"{bar} {_THROUGHPUT:.0f}", "found": found, "kept": found >= _THROUGHPUT}
 
 
 def _growth(line: Mapping[tuple[str, int], Row], loops: Mapping[int, float]) -> Iterator[Row]:
