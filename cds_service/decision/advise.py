@@ -54,21 +54,15 @@ class _Decided(Generic[_T]):
         #: by how many bits the digit of each question of its own is shifted in the number of all
         self._shifts = {one: every[one] for condition in conditions for one in questions(condition)}
         self._mask = sum(_DIGIT << shift for shift in self._shifts.values())
-        self._known: dict[int, _T] = {}
         self._decide = decide
+        self._of_own = lru_cache(maxsize=_REMEMBERED)(self._decided)
 
     def of(self, answers: int) -> _T:
         """From the answers to all questions, as one number."""
-        own = answers & self._mask
-        found = self._known.get(own)
-        return self._new(own) if found is None else found
+        return self._of_own(answers & self._mask)
 
-    def _new(self, own: int) -> _T:
-        if len(self._known) >= _REMEMBERED:
-            self._known.clear()
-        truths = {question: _TRUTHS[own >> shift & _DIGIT] for question, shift in self._shifts.items()}
-        self._known[own] = found = self._decide(truths)
-        return found
+    def _decided(self, own: int) -> _T:
+        return self._decide({question: _TRUTHS[own >> shift & _DIGIT] for question, shift in self._shifts.items()})
 
 
 class Adviser:

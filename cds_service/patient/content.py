@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 import orjson
 
 from cds_service.patient.elements import objects, word
-from cds_service.patient.project import fault
+from cds_service.patient.project import fault, with_one_number
 from cds_service.patient.recognise import Recognised, Recogniser, phrases_of, plain_codes, text_of
 
 Resource = dict[str, Any]
@@ -206,18 +206,10 @@ class Contents:
 
 def _numberless(said: Resource) -> Resource:
     """An Observation with one number in place of each that it measured."""
-    told = _with_one_number(said)
-    components = said.get("component")
-    if isinstance(components, list):
-        told["component"] = [_with_one_number(one) if isinstance(one, dict) else one for one in components]
-    return told
-
-
-def _with_one_number(element: Resource) -> Resource:
-    quantity = element.get("valueQuantity")
-    if isinstance(quantity, dict) and type(quantity.get("value")) in (int, float):
-        return {**element, "valueQuantity": {**quantity, "value": 1}}
-    return dict(element)
+    told, components = with_one_number(said), said.get("component")
+    if not isinstance(components, list):
+        return told
+    return {**told, "component": [with_one_number(one) if isinstance(one, dict) else one for one in components]}
 
 
 @lru_cache(maxsize=1024)

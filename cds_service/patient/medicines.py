@@ -18,7 +18,7 @@ from cds_service.patient.chart import Chart, Entry, by_content
 from cds_service.patient.content import Content
 from cds_service.patient.dates import certainly_before, day, days_between
 from cds_service.patient.elements import objects, one_or_more
-from cds_service.patient.naming import Naming, named, naming, spoken_drugs
+from cds_service.patient.naming import Naming, naming, spoken_drugs
 from cds_service.patient.recognise import Recognised, text_of
 from cds_service.patient.setting import UNSAID, Setting, setting_of
 
@@ -127,14 +127,12 @@ def _read(chart: Chart) -> Medicines:
     told: list[Told] = []
     denials: list[Denial] = []
     for entry in chart.of(*KINDS):
-        if _is_of_no_interest(entry, chart):
-            continue
         found = naming(entry, chart)
         if entry.status in _VOID:
             result.set_aside.append((entry.reference, entry.no_evidence))
             if entry.status in _DENIED and not entry.unreadable:
                 denials.append(Denial(entry.reference, found.subjects, period_of(entry.raw)[0]))
-        elif _is_treatment(entry, found, result):
+        elif not found.nothing and _is_treatment(entry, found, result):
             told += [(entry, course) for course in _courses_of(entry, found, chart, result)]
     told = _with_setting_of_their_orders(_without_denied(told, denials, result), chart)
     read = [course for _, course in told] + list(_from_other_resources(chart, result))
@@ -143,18 +141,9 @@ def _read(chart: Chart) -> Medicines:
     return result
 
 
-@by_content
-def _is_of_no_interest(content: Content, chart: Chart) -> bool:
-    """Whether it names a medicine, by itself, that is of no interest here; most do."""
-    concept = content.raw.get("medicationCodeableConcept")
-    return concept is not None and content.status not in _VOID and named(concept, chart).nothing
-
-
 def _is_treatment(entry: Entry, found: Naming, result: Medicines) -> bool:
-    """Whether a resource tells of a treatment; if not, what it says instead is noted."""
+    """Whether a resource that names something of ours tells of a treatment; if not, what it says instead is noted."""
     said, relevant = found.said, found.relevant
-    if found.nothing:
-        return False
     if found.problem:
         result.unnamed.append(entry.reference)
         result.set_aside.append((entry.reference, found.problem))

@@ -75,14 +75,19 @@ def fault(resource: dict[str, Any]) -> str:
     The text names elements, never their content.
     """
     kind = resource["resourceType"]
-    projected = {name: resource[name] for name in (*_ALWAYS, *_MODELS[kind][1]) if name in resource}
-    quantity = projected.get("valueQuantity")
-    if isinstance(quantity, dict) and type(quantity.get("value")) in (int, float):
-        projected["valueQuantity"] = {**quantity, "value": 1}  # one number is as sound as another
+    projected = with_one_number({name: resource[name] for name in (*_ALWAYS, *_MODELS[kind][1]) if name in resource})
     try:
         return _fault(kind, orjson.dumps(projected))
     except orjson.JSONEncodeError:
         return "nested too deeply to be FHIR"
+
+
+def with_one_number(element: dict[str, Any]) -> dict[str, Any]:
+    """An element with one number in place of that which it measured: one is as sound as another."""
+    quantity = element.get("valueQuantity")
+    if isinstance(quantity, dict) and type(quantity.get("value")) in (int, float):
+        return {**element, "valueQuantity": {**quantity, "value": 1}}
+    return element
 
 
 @lru_cache(maxsize=_REMEMBERED)

@@ -136,8 +136,6 @@ def _together(states: list[Delivery], seen: bool) -> Delivery:
     """Several queries for one type: whole only when each that was answered is whole and at least one was; in part when
     none was answered and there are resources all the same.
     """
-    if states == [Delivery.WHOLE]:
-        return Delivery.WHOLE
     if seen and all(state in _UNANSWERED for state in states):
         return Delivery.PARTIAL
     answered = [state for state in states if state is not Delivery.ABSENT]

@@ -11,7 +11,6 @@ control), and none once the metastasis is refuted (negative control).
 
 import argparse
 import copy
-import gc
 import json
 import sys
 from collections.abc import Callable
@@ -27,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from support import Resource, options, statuses
 
+from cds_service.edge.cycles import settle
 from cds_service.hooks.catalogue import HOOKS
 from cds_service.hooks.request import parse
 from cds_service.hooks.respond import Responder
@@ -141,9 +141,7 @@ def main() -> None:
     knowledge, schemas = load(), home()[1]
     responder = Responder(knowledge)
     warm_up()
-    gc.collect()  # as cds_service/edge/wsgi.py does for a worker
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
+    settle()  # as a worker does
 
     def respond(text: bytes) -> dict[str, Any]:
         return responder.respond(parse(text, HOOKS[0], schemas))

@@ -23,7 +23,6 @@ Nothing is reported if a server is wrong about a patient, before or after, or a 
 """
 
 import argparse
-import gc
 import json
 import os
 import platform
@@ -48,6 +47,8 @@ from cases import KINDS, USUAL, Case, Wanted, cases, numbers, without_postgresql
 from load import Slice, apply, check_wrk
 from peers import versions
 from processes import Failure
+
+from cds_service.edge.cycles import settle
 
 Row = dict[str, Any]
 #: a slice is made longer, up to so many seconds, for so many calls
@@ -106,9 +107,7 @@ def least(size: int) -> float:
     Garbage is collected as seldom as a worker of the service does it.
     """
     text = patient_view(Chart(0, size))
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
+    settle()
     spent = []
     for _ in range(9):
         begun, seen = process_time_ns(), 0
